@@ -1,0 +1,224 @@
+"""Pure. The ordered header map of a message (RFC 3261 §7.3)."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from sipua.message.grammar import split_list
+
+COMPACT = {
+    "a": "Accept-Contact",
+    "b": "Referred-By",
+    "c": "Content-Type",
+    "d": "Request-Disposition",
+    "e": "Content-Encoding",
+    "f": "From",
+    "i": "Call-ID",
+    "j": "Reject-Contact",
+    "k": "Supported",
+    "l": "Content-Length",
+    "m": "Contact",
+    "o": "Event",
+    "r": "Refer-To",
+    "s": "Subject",
+    "t": "To",
+    "u": "Allow-Events",
+    "v": "Via",
+    "x": "Session-Expires",
+}
+"""Compact names (RFC 3261 §7.3.3, RFC 3515 §2.1, 3841, 3892 §3, 4028 §4, 6665 §8.2)."""
+
+_NAMES = [
+    "Accept",
+    "Accept-Contact",
+    "Accept-Encoding",
+    "Accept-Language",
+    "Alert-Info",
+    "Allow",
+    "Allow-Events",
+    "Authentication-Info",
+    "Authorization",
+    "Call-ID",
+    "Call-Info",
+    "Contact",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Content-Language",
+    "Content-Length",
+    "Content-Type",
+    "CSeq",
+    "Date",
+    "Diversion",
+    "Error-Info",
+    "Event",
+    "Expires",
+    "From",
+    "History-Info",
+    "In-Reply-To",
+    "Join",
+    "Max-Forwards",
+    "MIME-Version",
+    "Min-Expires",
+    "Min-SE",
+    "Organization",
+    "P-Asserted-Identity",
+    "P-Preferred-Identity",
+    "Path",
+    "Priority",
+    "Privacy",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "Proxy-Require",
+    "RAck",
+    "Reason",
+    "Record-Route",
+    "Recv-Info",
+    "Refer-Sub",
+    "Refer-To",
+    "Referred-By",
+    "Reject-Contact",
+    "Remote-Party-ID",
+    "Replaces",
+    "Reply-To",
+    "Request-Disposition",
+    "Require",
+    "Retry-After",
+    "Route",
+    "RSeq",
+    "Server",
+    "Service-Route",
+    "Session-Expires",
+    "Subject",
+    "Subscription-State",
+    "Supported",
+    "Target-Dialog",
+    "Timestamp",
+    "To",
+    "Unsupported",
+    "User-Agent",
+    "Via",
+    "Warning",
+    "WWW-Authenticate",
+]
+
+_CANONICAL = {name.lower(): name for name in _NAMES} | COMPACT | {short.upper(): name for short, name in COMPACT.items()}
+_CANONICAL |= {name: name for name in _NAMES}
+
+NEVER_JOINED = frozenset({"WWW-Authenticate", "Authorization", "Proxy-Authenticate", "Proxy-Authorization"})
+"""Headers whose commas separate parameters, not values (RFC 3261 §7.3.1)."""
+
+
+def canonical(name: str) -> str:
+    """Return the RFC's spelling of a header name, long form; an unknown name comes back as it is, capitalised by hyphens."""
+    known = _CANONICAL.get(name)
+    if known is not None:
+        return known
+    lower = name.lower()
+    return _CANONICAL.get(lower) or "-".join(part.capitalize() for part in lower.split("-"))
+
+
+class Headers:
+    """Header lines in their order, names in canonical spelling.
+
+    Values are unfolded text without line ends; undecodable bytes stay as surrogates and are written back unchanged.
+    ``cache`` holds typed values of the lines and is emptied by every change.
+    """
+
+    __slots__ = ("_first", "_items", "cache")
+
+    def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
+        """*items* are (name, value); the names must be canonical already."""
+        self._items: list[tuple[str, str]] = list(items)
+        self._first: dict[str, str] | None = None
+        self.cache: dict[Callable[..., Any] | str, Any] = {}
+
+    def _changed(self) -> None:
+        self._first = None
+        self.cache.clear()
+
+    def get(self, name: str) -> str | None:
+        """Return the value of the first line *name* (canonical spelling), or None."""
+        first = self._first
+        if first is None:
+            first = self._first = {}
+            for key, value in self._items:
+                if key not in first:
+                    first[key] = value
+        return first.get(name)
+
+    def lines(self, name: str) -> list[str]:
+        """Return the values of all lines *name*, one a line, in order."""
+        return [value for key, value in self._items if key == name]
+
+    def values(self, name: str) -> list[str]:
+        """Return all values of the list header *name*: lines split at commas, in order."""
+        lines = self.lines(name)
+        if name in NEVER_JOINED:
+            return lines
+        return [value for line in lines for value in split_list(line)]
+
+    def add(self, name: str, value: str) -> None:
+        """Append a line. Raises ValueError for a line end in *value*: nobody may inject headers."""
+        _guard(name, value)
+        self._items.append((canonical(name), value))
+        self._changed()
+
+    def prepend(self, name: str, value: str) -> None:
+        """Put a line in front of all others: where a Via goes."""
+        _guard(name, value)
+        self._items.insert(0, (canonical(name), value))
+        self._changed()
+
+    def set(self, name: str, value: str) -> None:
+        """Replace all lines *name* by one, in the place of the first."""
+        _guard(name, value)
+        name = canonical(name)
+        index = next((i for i, (key, _) in enumerate(self._items) if key == name), None)
+        if index is None:
+            self._items.append((name, value))
+        else:
+            self._items[index] = (name, value)
+            self._items[index + 1 :] = [item for item in self._items[index + 1 :] if item[0] != name]
+        self._changed()
+
+    def remove(self, name: str) -> None:
+        """Remove all lines *name*; none is fine."""
+        self._items = [item for item in self._items if item[0] != name]
+        self._changed()
+
+    def remove_first(self, name: str) -> None:
+        """Remove the first line *name*; none is fine."""
+        for index, (key, _) in enumerate(self._items):
+            if key == name:
+                del self._items[index]
+                break
+        self._changed()
+
+    def count(self, name: str) -> int:
+        """Return how many lines *name* there are."""
+        return sum(1 for key, _ in self._items if key == name)
+
+    def copy(self) -> "Headers":
+        """Return an independent copy."""
+        return Headers(self._items)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and self._items == other._items
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __repr__(self) -> str:
+        return f"Headers({self._items!r})"
+
+
+def _guard(name: str, value: str) -> None:
+    if "\r" in value or "\n" in value:
+        raise ValueError(f"line end in the value of {canonical(name)}")

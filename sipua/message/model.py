@@ -1,0 +1,110 @@
+"""Pure. Requests and responses (RFC 3261 §7)."""
+
+from sipua.errors import ParseError
+from sipua.message.fields import Fields
+from sipua.message.headers import Headers
+from sipua.message.status import reason_phrase
+from sipua.message.uri import Uri
+
+
+class Message(Fields):
+    """What requests and responses share: ``headers`` (:class:`Headers`) and ``body`` (bytes).
+
+    ``Content-Length`` is written from the body and not kept among the headers.
+    """
+
+    __slots__ = ("body", "headers")
+
+    def __init__(self, headers: Headers | None = None, body: bytes = b"") -> None:
+        self.headers = Headers() if headers is None else headers
+        self.body = body
+
+    @property
+    def start_line(self) -> str:
+        """The first line without its line end."""
+        raise NotImplementedError
+
+    def encode(self) -> bytes:
+        """Return the message as it goes on the wire."""
+        lines = [self.start_line]
+        lines.extend([f"{name}: {value}" for name, value in self.headers])
+        lines.append(f"Content-Length: {len(self.body)}\r\n\r\n")
+        return "\r\n".join(lines).encode("utf-8", "surrogateescape") + self.body
+
+    def set_body(self, body: bytes, content_type: str) -> None:
+        """Set body and Content-Type."""
+        self.body = body
+        self.headers.set("Content-Type", content_type)
+
+
+class Request(Message):
+    """A request: ``method`` (case-sensitive) and ``uri``, the Request-URI as text."""
+
+    __slots__ = ("_request_uri", "method", "uri")
+
+    def __init__(self, method: str, uri: str, headers: Headers | None = None, body: bytes = b"") -> None:
+        super().__init__(headers, body)
+        self.method = method
+        self.uri = uri
+        self._request_uri: Uri | None = None
+
+    @property
+    def request_uri(self) -> Uri:
+        """The Request-URI, parsed. Raises :class:`ParseError`."""
+        if self._request_uri is None or self._request_uri.text != self.uri:
+            self._request_uri = Uri.parse(self.uri)
+        return self._request_uri
+
+    @property
+    def start_line(self) -> str:
+        """The request line."""
+        return f"{self.method} {self.uri} SIP/2.0"
+
+    def copy(self) -> "Request":
+        """Return an independent copy (the body is shared)."""
+        return Request(self.method, self.uri, self.headers.copy(), self.body)
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.uri} {self.headers.get('CSeq')}>"
+
+
+class Response(Message):
+    """A response: ``status`` (100 to 699) and ``reason``."""
+
+    __slots__ = ("reason", "status")
+
+    def __init__(self, status: int, reason: str | None = None, headers: Headers | None = None, body: bytes = b"") -> None:
+        super().__init__(headers, body)
+        self.status = status
+        self.reason = reason_phrase(status) if reason is None else reason
+
+    @property
+    def start_line(self) -> str:
+        """The status line."""
+        return f"SIP/2.0 {self.status} {self.reason}"
+
+    @property
+    def is_provisional(self) -> bool:
+        """True for 1xx."""
+        return self.status < 200
+
+    @property
+    def is_final(self) -> bool:
+        """True for 2xx to 6xx."""
+        return self.status >= 200
+
+    @property
+    def is_success(self) -> bool:
+        """True for 2xx."""
+        return 200 <= self.status < 300
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} {self.headers.get('CSeq')}>"
+
+
+class MessageError(ParseError):
+    """A message that breaks a rule but could be read far enough to be answered: ``message`` is what was read, None if too little."""
+
+    def __init__(self, reason: str, status: int = 400, message: Message | None = None) -> None:
+        super().__init__(reason, status)
+        self.message = message

@@ -1,0 +1,107 @@
+"""The header map (RFC 3261 §7.3)."""
+
+from collections.abc import Callable
+
+import pytest
+
+from sipua.message import Headers, canonical
+from sipua.message.headers import COMPACT
+
+
+@pytest.mark.parametrize(
+    ("name", "long"),
+    [
+        ("call-id", "Call-ID"),
+        ("CALL-ID", "Call-ID"),
+        ("cseq", "CSeq"),
+        ("www-authenticate", "WWW-Authenticate"),
+        ("min-se", "Min-SE"),
+        ("rack", "RAck"),
+        ("MIME-VERSION", "MIME-Version"),
+        ("p-asserted-identity", "P-Asserted-Identity"),
+        ("x-my-header", "X-My-Header"),
+        ("r", "Refer-To"),
+        ("B", "Referred-By"),
+        ("l", "Content-Length"),
+    ],
+)
+def test_canonical_names(name: str, long: str) -> None:
+    assert canonical(name) == long
+    assert canonical(long) == long
+
+
+def test_every_compact_name_has_one_letter_and_works_in_both_cases() -> None:
+    for short, name in COMPACT.items():
+        assert canonical(short) == canonical(short.upper()) == name
+
+
+def test_order_and_repetition_are_kept() -> None:
+    headers = Headers([("Via", "1"), ("X-A", "a")])
+    headers.add("v", "2")
+    headers.prepend("via", "0")
+    assert list(headers) == [("Via", "0"), ("Via", "1"), ("X-A", "a"), ("Via", "2")]
+    assert headers.get("Via") == "0"
+    assert headers.lines("Via") == ["0", "1", "2"]
+    assert headers.count("Via") == 3
+    assert len(headers) == 4
+    headers.remove_first("Via")
+    assert headers.get("Via") == "1"
+    headers.remove_first("X-Absent")
+    headers.remove("Via")
+    assert list(headers) == [("X-A", "a")]
+
+
+def test_set_replaces_all_lines_in_the_place_of_the_first() -> None:
+    headers = Headers([("X-A", "1"), ("X-B", "2"), ("X-A", "3")])
+    headers.set("x-a", "new")
+    headers.set("X-C", "4")
+    assert list(headers) == [("X-A", "new"), ("X-B", "2"), ("X-C", "4")]
+
+
+def test_values_split_at_commas_outside_quotes_and_brackets() -> None:
+    headers = Headers([("Contact", '"a,b" <sip:a,b@c>, <sip:d@e>'), ("Contact", ' , <sip:f@g>;x="1,\\"2" ,')])
+    assert headers.values("Contact") == ['"a,b" <sip:a,b@c>', "<sip:d@e>", '<sip:f@g>;x="1,\\"2"']
+    assert headers.values("Absent") == []
+
+
+def test_credentials_are_never_split() -> None:
+    value = 'Digest realm="a", nonce="b"'
+    for name in ("WWW-Authenticate", "Authorization", "Proxy-Authenticate", "Proxy-Authorization"):
+        assert Headers([(name, value)]).values(name) == [value]
+
+
+@pytest.mark.parametrize("value", ["a\r\nX: b", "a\nb", "a\r"])
+def test_a_line_end_in_a_value_is_our_own_fault_and_raises(value: str) -> None:
+    headers = Headers()
+    for change in (headers.add, headers.set, headers.prepend):
+        with pytest.raises(ValueError, match="line end in the value of Subject"):
+            change("subject", value)
+    assert len(headers) == 0
+
+
+def test_every_change_empties_the_cache() -> None:
+    headers = Headers([("X-A", "1"), ("X-B", "2")])
+    changes: list[Callable[[], None]] = [
+        lambda: headers.add("X-C", "3"),
+        lambda: headers.prepend("X-A", "0"),
+        lambda: headers.set("X-A", "9"),
+        lambda: headers.remove_first("X-B"),
+        lambda: headers.remove("X-C"),
+    ]
+    for change in changes:
+        headers.cache["x"] = 1
+        headers.get("X-A")
+        change()
+        assert headers.cache == {}
+    assert list(headers) == [("X-A", "9")]
+
+
+def test_a_copy_is_independent() -> None:
+    headers = Headers([("A", "1")])
+    copy = headers.copy()
+    assert copy == headers
+    copy.add("B", "2")
+    assert copy != headers
+    assert "B" not in headers
+    assert 7 not in headers
+    assert repr(headers) == "Headers([('A', '1')])"
