@@ -1,0 +1,255 @@
+"""Sockets: what the transport layer needs of a network, and the real one on asyncio.
+
+The other implementation is :class:`sipua.transport.memory.MemoryHost`. Hosts are IP literals, IPv6 without brackets.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Protocol, cast
+
+HostPort = tuple[str, int]
+
+RECEIVE_BUFFER_BYTES = 1 << 20  # room for a burst of some thousand messages while the loop is busy; the kernel may give less
+_MAX_DATAGRAM = 65535
+_DATAGRAMS_A_WAKE = 32  # other tasks get their turn under load
+
+
+class DatagramReceiver(Protocol):
+    """Who gets the datagrams of a socket."""
+
+    def on_datagram(self, data: bytes, source: HostPort) -> None:
+        """A datagram came."""
+
+    def on_datagram_error(self, error: OSError) -> None:
+        """The socket reported an error, such as an ICMP message."""
+
+
+class DatagramSocket(Protocol):
+    """An open UDP socket."""
+
+    @property
+    def address(self) -> HostPort:
+        """Host as bound (maybe a wildcard) and the real port."""
+
+    def send(self, data: bytes, destination: HostPort) -> None:
+        """Send a datagram. Raises OSError when the socket refuses it."""
+
+    def close(self) -> None:
+        """Close; doing it twice is fine."""
+
+
+class StreamReceiver(Protocol):
+    """Who gets the bytes of a stream."""
+
+    def on_data(self, data: bytes) -> None:
+        """Bytes came."""
+
+    def on_closed(self) -> None:
+        """The stream is closed, by whomever; called once and last."""
+
+
+class Stream(Protocol):
+    """An open byte stream."""
+
+    @property
+    def local(self) -> HostPort:
+        """Our address."""
+
+    @property
+    def remote(self) -> HostPort:
+        """The peer's address."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait for the peer to read."""
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes; after a close they are dropped."""
+
+    def close(self) -> None:
+        """Send what is queued, then close."""
+
+    def abort(self) -> None:
+        """Close at once; what is queued is lost."""
+
+
+class Listener(Protocol):
+    """A listening TCP socket."""
+
+    @property
+    def address(self) -> HostPort:
+        """Host as bound and the real port."""
+
+    async def aclose(self) -> None:
+        """Accept no more."""
+
+
+Opened = Callable[[Stream], StreamReceiver | None]
+"""Takes a new stream and returns its receiver, or None to refuse it."""
+
+
+class Network(Protocol):
+    """Opens sockets. All methods raise OSError when that fails."""
+
+    async def open_udp(self, host: str, port: int, receiver: DatagramReceiver) -> DatagramSocket:
+        """Bind a UDP socket; port 0 takes a free one."""
+
+    async def listen_tcp(self, host: str, port: int, opened: Opened) -> Listener:
+        """Accept TCP connections; port 0 takes a free one."""
+
+    async def connect_tcp(self, host: str, port: int, opened: Opened) -> Stream:
+        """Connect; *opened* is called before the first byte is delivered."""
+
+    def source_for(self, host: str) -> str:
+        """Return the address that packets to *host* leave from."""
+
+    async def lookup(self, name: str) -> list[str]:
+        """Return the addresses of a host name in order of preference (RFC 6724)."""
+
+
+class AsyncioNetwork:
+    """The operating system's network."""
+
+    async def open_udp(self, host: str, port: int, receiver: DatagramReceiver) -> DatagramSocket:
+        """Bind a UDP socket."""
+        return _UdpSocket(_bound_socket(host, port), receiver, asyncio.get_running_loop())
+
+    async def listen_tcp(self, host: str, port: int, opened: Opened) -> Listener:
+        """Accept TCP connections."""
+        server = await asyncio.get_running_loop().create_server(lambda: _StreamProtocol(opened), host, port)
+        return _TcpListener(server)
+
+    async def connect_tcp(self, host: str, port: int, opened: Opened) -> Stream:
+        """Connect."""
+        loop = asyncio.get_running_loop()
+        _, stream = await loop.create_connection(lambda: _StreamProtocol(opened), host, port)
+        return stream
+
+    def source_for(self, host: str) -> str:
+        """Ask the routing table with a connected socket that sends nothing."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 9))
+            return cast("str", probe.getsockname()[0])
+
+    async def lookup(self, name: str) -> list[str]:
+        """Ask the system's resolver in a thread."""
+        infos = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_DGRAM)
+        return list(dict.fromkeys(str(info[4][0]) for info in infos))
+
+
+def _bound_socket(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        if family == socket.AF_INET6:
+            # both families on one socket would show IPv4 peers as ::ffff:a.b.c.d in received
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class _UdpSocket:
+    """A plain non-blocking socket: unlike asyncio's datagram transport it tells the sender at once that a datagram was refused."""
+
+    def __init__(self, sock: socket.socket, receiver: DatagramReceiver, loop: asyncio.AbstractEventLoop) -> None:
+        self._sock = sock
+        self._receiver = receiver
+        self._loop = loop
+        host, port = sock.getsockname()[:2]
+        self.address: HostPort = (host, port)
+        loop.add_reader(sock, self._readable)
+
+    def _readable(self) -> None:
+        for _ in range(_DATAGRAMS_A_WAKE):
+            try:
+                data, source = self._sock.recvfrom(_MAX_DATAGRAM)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._receiver.on_datagram_error(error)
+                return
+            self._receiver.on_datagram(data, (source[0], source[1]))
+            if self._sock.fileno() < 0:
+                return  # the receiver closed us
+
+    def send(self, data: bytes, destination: HostPort) -> None:
+        """Send a datagram."""
+        self._sock.sendto(data, destination)
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._sock.fileno() >= 0:
+            self._loop.remove_reader(self._sock)
+            self._sock.close()
+
+
+class _StreamProtocol(asyncio.Protocol):
+    """An asyncio TCP connection as a :class:`Stream`."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self._receiver: StreamReceiver | None = None
+        self.local: HostPort = ("", 0)
+        self.remote: HostPort = ("", 0)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Hand the new stream up."""
+        self._transport = cast("asyncio.Transport", transport)
+        local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        if not local or not remote:
+            self._transport.abort()  # the peer is gone already
+            return
+        self.local, self.remote = (local[0], local[1]), (remote[0], remote[1])
+        self._receiver = self._opened(self)
+        if self._receiver is None:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand bytes up."""
+        if self._receiver is not None:
+            self._receiver.on_data(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        """Tell the receiver."""
+        if self._receiver is not None:
+            self._receiver.on_closed()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes in asyncio's write buffer."""
+        return self._transport.get_write_buffer_size()
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Reset."""
+        self._transport.abort()
+
+
+class _TcpListener:
+    def __init__(self, server: asyncio.Server) -> None:
+        self._server = server
+        host, port = server.sockets[0].getsockname()[:2]
+        self.address: HostPort = (host, port)
+
+    async def aclose(self) -> None:
+        """Stop listening; connections that were accepted stay."""
+        self._server.close()

@@ -1,0 +1,203 @@
+"""Pure. Where a request and a response go (RFC 3261 §8.1.2, §12.2.1.1, §18.2; RFC 3581 §4), and what is written into Via on the way.
+
+Hosts are given and returned without the brackets of IPv6.
+"""
+
+import functools
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sipua.errors import ParseError, TransportError
+from sipua.message import Address, Request, Uri, Via
+from sipua.message.grammar import split_list
+from sipua.transport.base import Endpoint
+
+DEFAULT_PORT = 5060
+DEFAULT_TLS_PORT = 5061
+TRANSPORTS = frozenset({"UDP", "TCP"})
+"""The transports that can be used."""
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The next hop before name resolution: transport in upper case, a name or an IP literal, a port or None when none was given."""
+
+    transport: str
+    host: str
+    port: int | None
+
+    @property
+    def port_or_default(self) -> int:
+        """The port, or the one of the transport (RFC 3261 §18.1.1)."""
+        return default_port(self.transport) if self.port is None else self.port
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """The endpoint when the host is an IP literal, else None."""
+        return None if ip_literal(self.host) is None else Endpoint(self.transport, self.host, self.port_or_default)
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """How a request with a route set is written: Request-URI, Route values, and the URI of the next hop."""
+
+    request_uri: Uri
+    route: tuple[str, ...]
+    next_hop: Uri
+
+
+@functools.lru_cache(maxsize=1024)  # the same few peers with each message
+def ip_literal(host: str) -> IpAddress | None:
+    """Return the address that *host* spells (brackets allowed), None for a name."""
+    try:
+        return ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+
+
+def is_wildcard(host: str) -> bool:
+    """Tell whether *host* is the address that stands for all of a machine's."""
+    address = ip_literal(host)
+    return address is not None and address.is_unspecified
+
+
+def same_host(one: str, other: str) -> bool:
+    """Tell whether two hosts are equal: addresses by value (RFC 5118 §4.7), names without regard to case."""
+    left, right = ip_literal(one), ip_literal(other)
+    if left is None or right is None:
+        return one.strip("[]").lower() == other.strip("[]").lower()
+    return left == right
+
+
+def default_port(transport: str) -> int:
+    """Return 5061 for TLS and 5060 for the others (RFC 3261 §18.1.1)."""
+    return DEFAULT_TLS_PORT if transport == "TLS" else DEFAULT_PORT
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Parse ``udp:127.0.0.1:5060`` or ``tcp:[::1]:0``. Raises ValueError with a text for the person who wrote it."""
+    transport, colon, rest = text.partition(":")
+    host, colon2, port = rest.rpartition(":")
+    if not (colon and colon2 and port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError(f"{text!r} is not of the form udp:ADDRESS:PORT or tcp:ADDRESS:PORT")
+    if transport.upper() not in {"UDP", "TCP", "TLS"}:
+        raise ValueError(f"{text!r}: unknown transport {transport!r}")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if ip_literal(host) is None or (":" in bare) != host.startswith("["):
+        raise ValueError(f"{text!r}: {host!r} is not an IP address (IPv6 goes in brackets)")
+    return Endpoint(transport.upper(), bare, int(port))
+
+
+def next_hop(request: Request) -> Uri:
+    """Return the URI that says where *request* goes (RFC 3261 §8.1.2).
+
+    The first Route value when it is a loose router's, else the Request-URI: towards a strict router that holds the router's URI already.
+    A request made with :func:`route_request` has its next hop from there; it differs when a strict router is followed by a loose one.
+    Raises :class:`ParseError`.
+    """
+    route = request.route
+    if route and "lr" in route[0].uri.params:
+        return route[0].uri
+    return request.request_uri
+
+
+def route_request(remote_target: Uri, route_set: Sequence[Address]) -> Routing:
+    """Apply a route set to a request for *remote_target* (RFC 3261 §12.2.1.1)."""
+    if not route_set:
+        return Routing(remote_target, (), remote_target)
+    first = route_set[0].uri
+    if "lr" in first.params:
+        return Routing(remote_target, tuple(str(address) for address in route_set), first)
+    strict = first.as_request_uri()
+    return Routing(strict, (*(str(address) for address in route_set[1:]), f"<{remote_target}>"), strict)
+
+
+def target_of(uri: Uri) -> Target:
+    """Return transport, host and port of *uri*: the ``transport`` parameter, else UDP for ``sip``; ``maddr``, else the host (§8.1.2).
+
+    Raises :class:`TransportError` for what can't be reached: another scheme, TLS, an unknown transport.
+    """
+    if not uri.is_sip:
+        raise TransportError(f"no route to a {uri.scheme} URI")
+    transport = uri.transport.upper() or ("TLS" if uri.scheme == "sips" else "UDP")
+    if uri.scheme == "sips" or transport == "TLS":
+        raise TransportError("TLS is not supported yet")
+    if transport not in TRANSPORTS:
+        raise TransportError("unknown transport in a URI")
+    return Target(transport, (uri.params.get("maddr") or uri.host).strip("[]"), uri.port)
+
+
+def stamp_via(via: Via, source_host: str, source_port: int) -> Via:
+    """Return the top Via of a request with ``received`` and ``rport`` as the server adds them (RFC 3261 §18.2.1, RFC 3581 §4).
+
+    Values that came from the network are replaced or dropped: they would redirect the response.
+    """
+    if "rport" in via.params:
+        via = via.with_param("rport", str(source_port))
+        return via.with_param("received", source_host)
+    if ip_literal(via.host) is None or not same_host(via.host, source_host):
+        return via.with_param("received", source_host)
+    if "received" in via.params:
+        return Via(via.transport, via.host, via.port, via.params.without("received"))
+    return via
+
+
+def stamp_request(request: Request, source_host: str, source_port: int) -> None:
+    """Write ``received`` and ``rport`` into the top Via of *request*. Raises :class:`ParseError` when that is unusable."""
+    via = request.via
+    stamped = stamp_via(via, source_host, source_port)
+    if stamped is via:
+        return
+    headers = request.headers
+    rest = split_list(headers.get("Via") or "")[1:]
+    parsed = {name: value for name, value in headers.cache.items() if name not in ("Via", "Via[]")}
+    headers.remove_first("Via")
+    headers.prepend("Via", ", ".join((str(stamped), *rest)))
+    headers.cache.update(parsed)  # nothing else changed, and each message passes here
+    headers.cache["Via"] = stamped
+
+
+def response_address(via: Via, *, reliable: bool) -> tuple[str, int]:
+    """Return host and port that a response with top Via *via* goes to (RFC 3261 §18.2.2, RFC 3581 §4).
+
+    On a stream that is where to connect when the request's connection is gone. Once :func:`stamp_via` was applied the host is a literal.
+    ``maddr`` counts on datagrams only, and only when it is the literal of one machine: multicast and broadcast are not supported.
+    """
+    port = default_port(via.transport) if via.port is None else via.port
+    if reliable:
+        return via.received or via.host.strip("[]"), port
+    maddr = (via.params.get("maddr") or "").strip("[]")
+    if maddr and is_unicast(maddr):
+        return maddr, port
+    if via.received:
+        return via.received, via.rport or port
+    return via.host.strip("[]"), port
+
+
+def is_unicast(host: str) -> bool:
+    """Tell whether *host* is the literal of one machine: not multicast, not ``0.0.0.0``, not the broadcast address."""
+    address = ip_literal(host)
+    if address is None or address.is_multicast or address.is_unspecified:
+        return False
+    return str(address) != "255.255.255.255"
+
+
+def sent_by_key(host: str, port: int | None, transport: str) -> str:
+    """Return sent-by in one spelling, with the default port written out, so that ours is found in a response (RFC 3261 §18.1.2)."""
+    address = ip_literal(host)
+    name = host.strip("[]").lower() if address is None else str(address)
+    return f"{name} {default_port(transport) if port is None else port}"
+
+
+def response_sent_by(via_values: Sequence[str]) -> str | None:
+    """Return the :func:`sent_by_key` of a response's only Via; None when there are more than one or it is broken (RFC 3261 §8.1.3.3)."""
+    if len(via_values) != 1:
+        return None
+    try:
+        via = Via.parse(via_values[0])
+    except ParseError:
+        return None
+    return sent_by_key(via.host, via.port, via.transport)
