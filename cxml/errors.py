@@ -1,0 +1,16 @@
+"""Pure. The exceptions of ``cxml``.
+
+::
+
+    CxmlError
+    ├── DocumentError   a document that can't run (cxml.document.parse)
+    └── ConfigError     a configuration that can't be used (cxml.daemon.config)
+"""
+
+
+class CxmlError(Exception):
+    """Base of everything that ``cxml`` raises on purpose."""
+
+
+class ConfigError(CxmlError):
+    """A configuration that can't be used; the text holds every problem, one a line, with its place."""

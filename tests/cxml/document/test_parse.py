@@ -1,0 +1,164 @@
+import pytest
+from twilio.twiml.voice_response import Refer as TwilioRefer
+from twilio.twiml.voice_response import VoiceResponse
+
+from cxml.document import (
+    MAX_BYTES,
+    Document,
+    DocumentError,
+    Hangup,
+    Pause,
+    Place,
+    Redirect,
+    Refer,
+    Reject,
+    lint,
+    parse,
+    parse_with_diagnostics,
+)
+
+TARGET = "sip:transfer-target@example.com"
+COMPLETED = "https://example.com/refer-completed.xml"
+
+
+def test_every_verb_becomes_its_node() -> None:
+    body = b"""<Response>
+        <Pause/><Pause length="5"/>
+        <Refer><Sip> sip:a@example.com </Sip></Refer>
+        <Refer action="/x" method="GET"><Sip>sip:b@example.com</Sip></Refer>
+        <Redirect>/y</Redirect><Reject/><Reject reason="busy"/><Hangup/>
+    </Response>"""
+    assert parse(body) == Document(
+        (
+            Pause(1),
+            Pause(5),
+            Refer("sip:a@example.com"),
+            Refer("sip:b@example.com", "/x", "GET"),
+            Redirect("/y"),
+            Reject(),
+            Reject("busy"),
+            Hangup(),
+        )
+    )
+
+
+def test_a_faultless_document_has_lines_and_one_with_findings_has_columns_too() -> None:
+    assert parse(b"<Response>\n  <Hangup/>\n</Response>").verbs[0].place == Place(2, 0)
+    assert parse(b"<Response>\n  <Hangup x=''/>\n</Response>").verbs[0].place == Place(2, 3)
+
+
+def test_an_error_is_raised_exactly_if_a_diagnostic_is_fatal() -> None:
+    with pytest.raises(DocumentError) as caught:
+        parse(b"<Response><Pause x='1'/><Say/></Response>")
+    assert [d.slug for d in caught.value.diagnostics] == ["unknown-attribute", "not-supported"]
+    assert caught.value.code == 13750
+    assert parse(b"<Response><Refer/></Response>") == Document((Refer(""),))
+    assert parse(b"<Response><Refer><Sip>tel:1</Sip></Refer></Response>") == Document((Refer("tel:1"),))
+
+
+def test_lint_and_parse_tell_the_same() -> None:
+    body = b"<Response><Refer/><Reject/></Response>"
+    assert lint(body, "x.cxml") == list(parse_with_diagnostics(body).diagnostics)
+
+
+def test_the_document_of_the_twilio_sdk_runs() -> None:
+    response = VoiceResponse()
+    response.refer(action=COMPLETED, method="GET").sip(TARGET)
+    parsed = parse_with_diagnostics(str(response).encode())
+    assert parsed.document == Document((Refer(TARGET, COMPLETED, "GET"),))
+    assert parsed.diagnostics == ()
+
+
+def test_the_python_example_of_the_reference_has_two_refers_of_which_the_second_never_runs() -> None:
+    response = VoiceResponse()
+    refer = response.refer(action=COMPLETED, method="GET")
+    refer.sip(TARGET)
+    response.append(refer)
+    parsed = parse_with_diagnostics(str(response).encode())
+    assert parsed.document == Document((Refer(TARGET, COMPLETED, "GET"),) * 2)
+    assert [d.slug for d in parsed.diagnostics] == ["unreachable"]
+    assert "add it once" in parsed.diagnostics[0].hint
+
+
+def test_other_documents_of_the_twilio_sdk_run() -> None:
+    response = VoiceResponse()
+    response.pause(length=2)
+    refer = TwilioRefer()
+    refer.sip("sip:a@example.com?X-A=1&X-B=2")
+    response.append(refer)
+    response.redirect("/next?a=1&b=2", method="POST")
+    expected = Document((Pause(2), Refer("sip:a@example.com?X-A=1&X-B=2"), Redirect("/next?a=1&b=2")))
+    assert parse(response.to_xml().encode()) == expected
+    assert parse(response.to_xml(xml_declaration=False).encode()) == expected
+
+    response = VoiceResponse()
+    response.reject(reason="busy")
+    assert parse(str(response).encode()) == Document((Reject("busy"),))
+    response = VoiceResponse()
+    response.hangup()
+    assert parse(str(response).encode()) == Document((Hangup(),))
+
+
+def test_a_verb_of_the_twilio_sdk_that_is_not_supported_is_named() -> None:
+    response = VoiceResponse()
+    response.say("Hello")
+    with pytest.raises(DocumentError, match="<Say> is not supported yet"):
+        parse(str(response).encode())
+
+
+REDIRECT = "<Response><Redirect>/é</Redirect></Response>"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        REDIRECT.encode(),
+        ("<?xml version='1.0' encoding='utf-8'?>" + REDIRECT).encode(),
+        ('<?xml version="1.0" encoding="ISO-8859-1"?>' + REDIRECT).encode("latin-1"),
+        ('<?xml version="1.0" encoding="latin-1"?>' + REDIRECT).encode("latin-1"),
+        ('<?xml version="1.0" encoding="Windows-1252" standalone="yes"?>' + REDIRECT).encode("cp1252"),
+        ("\ufeff" + REDIRECT).encode(),
+        ('\ufeff<?xml version="1.0" encoding="UTF-8"?>' + REDIRECT).encode(),
+        ("\ufeff" + REDIRECT).encode("utf-16-le"),
+        ("\ufeff" + REDIRECT).encode("utf-16-be"),
+        ('\ufeff<?xml version="1.0" encoding="UTF-16"?>' + REDIRECT).encode("utf-16-le"),
+        ('  \r\n<?xml version="1.0" encoding="ISO-8859-1"?>' + REDIRECT).encode("latin-1"),
+        b'<?xml version="1.0" encoding="US-ASCII"?><Response><Redirect>/&#233;</Redirect></Response>',
+    ],
+)
+def test_an_encoding_is_read(body: bytes) -> None:
+    assert parse(body) == Document((Redirect("/é"),))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<Response>\xff</Response>",
+        b'<?xml version="1.0" encoding="UTF-7"?><Response/>',
+        b'<?xml version="1.0" encoding="nonsense"?><Response/>',
+        b'<?xml version="1.0" encoding="rot13"?><Response/>',
+        b'<?xml version="1.0" encoding="UTF-16"?><Response/>',
+        b"\xff\xfe<\x00R\x00\x00\xd8",
+        b"\xfe\xff\x00",
+    ],
+)
+def test_bytes_that_are_not_text_are_refused(body: bytes) -> None:
+    with pytest.raises(DocumentError) as caught:
+        parse(body)
+    assert (caught.value.code, caught.value.first.slug) == (12100, "encoding")
+
+
+def test_the_largest_document_is_read_and_one_byte_more_is_refused() -> None:
+    body = b"<Response>" + b" " * (MAX_BYTES - len(b"<Response></Response>")) + b"</Response>"
+    assert len(body) == MAX_BYTES
+    assert parse(body) == Document(())
+    with pytest.raises(DocumentError) as caught:
+        parse(body + b" ")
+    assert (caught.value.code, caught.value.first.slug) == (11750, "too-large")
+
+
+@pytest.mark.parametrize("body", [b"", b" \r\n\t", b"\xef\xbb\xbf", b"\xff\xfe"])
+def test_an_empty_body_is_an_error(body: bytes) -> None:
+    with pytest.raises(DocumentError) as caught:
+        parse(body)
+    assert caught.value.first.slug == "empty"
