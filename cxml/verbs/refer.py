@@ -1,0 +1,97 @@
+"""``<Refer>``: transfer the call by SIP REFER, report the outcome to ``action``, go on with the document it returns.
+
+The verb ends on completion, refusal, hang-up or time-out and never hangs up by itself. It outlives the call, so that the
+action request is sent exactly once on every way out. ``docs/spec/refer-outcomes.md`` is normative for the parameters.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from cxml.document.nodes import Refer
+from cxml.interpreter.context import Context, OnBye
+from cxml.interpreter.outcome import Continue, End, Outcome, Replace
+from cxml.interpreter.ports import CallEndedError, TransferKind, TransferResult
+
+LOGGED_CHARS: Final = 200
+"""A target or a detail in a log is cut here: a log line stays a line."""
+
+_ENDED_WITH_CALL: Final = frozenset({TransferKind.PEER_HANGUP, TransferKind.LOCAL_HANGUP, TransferKind.CALL_LOST})
+_ON_BYE: Final[Mapping[OnBye, str | None]] = MappingProxyType(
+    {OnBye.CANCELED: "canceled", OnBye.SUCCESS: "in-progress", OnBye.UNKNOWN: None}
+)
+_STATUS: Final[Mapping[TransferKind, str]] = MappingProxyType(
+    {
+        TransferKind.TRANSFERRED: "in-progress",
+        TransferKind.BUSY: "busy",
+        TransferKind.NO_ANSWER: "no-answer",
+    }
+)
+
+
+async def run(node: Refer, ctx: Context) -> Outcome:
+    """Answer, transfer, report. Raises what :meth:`Context.fetch` raises when the action request fails."""
+    pending = {"verb": "Refer", "target": node.target, "action": node.action or "", "method": node.method}
+    await ctx.waiting(pending)
+    result = await _transfer(node, ctx)
+    parameters = action_parameters(result, ctx.settings.refer_on_bye)
+    ctx.log.info("transfer_ended", target=_shown(node.target), detail=_shown(result.detail), **parameters)
+    if node.action is None:
+        return _after(result, Continue())
+    await ctx.waiting({**pending, **parameters})
+    document = await ctx.fetch(node.action, node.method, parameters)
+    return _after(result, Replace(document))
+
+
+def _after(result: TransferResult, outcome: Outcome) -> Outcome:
+    """A peer that no longer knows the call can't hear another verb (rows A9a, A9b)."""
+    return End(TransferKind.CALL_LOST) if result.kind is TransferKind.CALL_LOST else outcome
+
+
+async def _transfer(node: Refer, ctx: Context) -> TransferResult:
+    """Return the one result, whatever goes wrong: an error of ours counts as ``failed``, a call that is gone as lost."""
+    if not node.target:
+        return TransferResult(TransferKind.INVALID_TARGET, detail="no SIP URI")
+    try:
+        await ctx.call.answer()
+        return await ctx.call.transfer(node.target)
+    except CallEndedError:
+        return TransferResult(TransferKind.CALL_LOST, detail="the call ended before the REFER was sent")
+    except Exception:
+        ctx.log.exception("transfer_crashed", target=_shown(node.target))
+        return TransferResult(TransferKind.FAILED, detail="internal error")
+
+
+def _shown(text: str) -> str:
+    return ascii(text[:LOGGED_CHARS])[1:-1]
+
+
+def action_parameters(result: TransferResult, on_bye: OnBye = OnBye.CANCELED) -> dict[str, str]:
+    """Return the parameters that the action request carries besides the standard ones.
+
+    ``CxmldReferOutcome`` always; the vendors' three only where ``docs/spec/refer-outcomes.md`` gives them a value.
+    """
+    parameters = {"CxmldReferOutcome": result.kind.value}
+    status = call_status(result, on_bye)
+    if status is not None:
+        parameters["ReferCallStatus"] = status
+    if result.refer_code:
+        parameters["ReferSipResponseCode"] = str(result.refer_code)
+    if result.notify_code:
+        parameters["NotifySipResponseCode"] = str(result.notify_code)
+    return parameters
+
+
+def call_status(result: TransferResult, on_bye: OnBye = OnBye.CANCELED) -> str | None:
+    """Return ``ReferCallStatus``, None where it is left out. *on_bye* decides for an accepted transfer that ended by BYE."""
+    kind = result.kind
+    if kind is TransferKind.NO_SUBSCRIPTION:
+        return None
+    if kind is TransferKind.NOTIFY_TIMEOUT:
+        return "failed" if result.notified else None
+    if kind in _ENDED_WITH_CALL:
+        accepted = 200 <= result.refer_code < 300 or (result.notified and not result.refer_code)
+        if not accepted:
+            return "failed"
+        return _ON_BYE[on_bye] if kind is TransferKind.PEER_HANGUP else "canceled"
+    return _STATUS.get(kind, "failed")
