@@ -1,0 +1,1 @@
+"""What the interpreter's ports are made of: webhooks over HTTP, and the journal."""

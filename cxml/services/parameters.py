@@ -1,0 +1,104 @@
+"""Pure. The parameters that every webhook request of a call carries, and their encoding."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from urllib.parse import quote, quote_plus, urlencode
+
+API_VERSION = "2010-04-01"
+
+MAX_SIP_HEADERS = 32  # header fields of the INVITE that are passed on
+MAX_SIP_HEADER_CHARS = 1024  # one value; a longer one is left out, since a cut one would be wrong
+MAX_SIP_HEADERS_CHARS = 8192  # names and values together: servers refuse larger query strings
+
+_PASSED_ON = re.compile(r"[Xx]-[A-Za-z0-9.!%*_+`'~-]+")  # RFC 3261 §25.1 token
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """What doesn't change during a call. An empty text means unknown; its parameter is then not sent (From and To always are).
+
+    ``from_`` and ``to`` are SIP URIs or numbers, ``direction`` is ``inbound``, ``outbound-api`` or ``outbound-dial``, ``sip_headers``
+    maps names of header fields of the INVITE to values; only those that begin with ``X-`` are passed on.
+    """
+
+    call_sid: str
+    account_sid: str = ""
+    from_: str = ""
+    to: str = ""
+    direction: str = "inbound"
+    api_version: str = API_VERSION
+    caller_name: str = ""
+    forwarded_from: str = ""
+    parent_call_sid: str = ""
+    sip_call_id: str = ""
+    sip_source_ip: str = ""
+    sip_user: str = ""
+    sip_domain: str = ""
+    sip_headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def fact_parameters(facts: CallFacts) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the parameters made of *facts*, in the order of the documentation, and the names of header fields left out by the limits."""
+    required = {
+        "CallSid": facts.call_sid,
+        "AccountSid": facts.account_sid,
+        "ApiVersion": facts.api_version,
+        "Direction": facts.direction,
+        "From": facts.from_,
+        "To": facts.to,
+    }
+    optional = {
+        "CallerName": facts.caller_name,
+        "ForwardedFrom": facts.forwarded_from,
+        "ParentCallSid": facts.parent_call_sid,
+        "SipCallId": facts.sip_call_id,
+        "SipSourceIp": facts.sip_source_ip,
+        "SipUser": facts.sip_user,
+        "SipDomain": facts.sip_domain,
+    }
+    headers, left_out = _sip_headers(facts.sip_headers)
+    known = {name: value for name, value in optional.items() if value}
+    return clean({**required, **known, **headers}), left_out
+
+
+def clean(params: Mapping[str, str]) -> dict[str, str]:
+    """Return *params* with what UTF-8 can't encode (lone surrogates from undecodable SIP bytes) replaced by ``?``."""
+    return {_encodable(name): _encodable(value) for name, value in params.items()}
+
+
+def form_body(params: Mapping[str, str]) -> bytes:
+    """Return *params* as ``application/x-www-form-urlencoded``."""
+    return "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in params.items()]).encode("ascii")
+
+
+def with_query(url: str, params: Mapping[str, str]) -> str:
+    """Return *url*, which has no fragment, with *params* after the query it already has."""
+    if not params:
+        return url
+    separator = "&" if "?" in url else "?"
+    return url + separator + urlencode(params, quote_via=quote, safe="")
+
+
+_quoted = lru_cache(maxsize=4096)(quote_plus)  # names, statuses and one call's facts come again and again
+
+
+def _encodable(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _sip_headers(headers: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    kept: dict[str, str] = {}
+    left_out: list[str] = []
+    room = MAX_SIP_HEADERS_CHARS
+    for name, value in headers.items():
+        if not _PASSED_ON.fullmatch(name):
+            continue
+        size = len(name) + len(value)
+        if len(kept) >= MAX_SIP_HEADERS or len(value) > MAX_SIP_HEADER_CHARS or size > room:
+            left_out.append(name)
+            continue
+        kept[f"SipHeader_{name}"] = value
+        room -= size
+    return kept, tuple(left_out)

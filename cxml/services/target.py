@@ -1,0 +1,76 @@
+"""Pure. A webhook URL taken apart: what is sent and signed, the credentials, the overrides of its fragment."""
+
+import base64
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import httpx
+
+from cxml.services.fragment import Overrides, parse_fragment
+
+_CACHED = 1024  # an application has a handful of URLs and every call uses them
+_USERINFO = re.compile(r"(?<=//)[^/?#]*@")
+_HOST = re.compile(r"[A-Za-z0-9._~-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")  # name or IPv4 address, or an IPv6 address
+_SCHEMES = ("http", "https")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class TargetError(ValueError):
+    """The URL can't be requested. The text says why and holds no part of the URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL ready for use.
+
+    ``url`` is exactly what is signed and sent: normalised, without userinfo and fragment. ``origin`` is (scheme, host, port);
+    ``authorization`` the Basic header value made of the userinfo, or empty.
+    """
+
+    url: str
+    parsed: httpx.URL
+    origin: tuple[str, str, int]
+    authorization: str = field(repr=False)
+    overrides: Overrides
+
+
+def parse_target(text: str) -> Target:
+    """Take the absolute URL *text* apart. Raises :class:`TargetError`."""
+    try:
+        given = httpx.URL(text.strip())
+    except (httpx.InvalidURL, ValueError, UnicodeError) as exc:
+        raise TargetError("not a valid URL") from exc
+    if given.scheme not in _SCHEMES:
+        raise TargetError("only http and https are requested")
+    if not _HOST.fullmatch(given.raw_host.decode("ascii")):
+        raise TargetError("the URL names no usable host")
+    port = given.port if given.port is not None else _DEFAULT_PORTS[given.scheme]
+    if not 0 < port < 65536:
+        raise TargetError("the port is not between 1 and 65535")
+    # A lone "?" is dropped: the validators drop it too before they compare.
+    path = given.raw_path.decode("ascii").removesuffix("?")
+    bare = httpx.URL(f"{given.scheme}://{given.netloc.decode('ascii')}{path}")
+    origin = (given.scheme, bare.host.lower(), port)
+    return Target(str(bare), bare, origin, _basic(given), parse_fragment(given.fragment))
+
+
+# For URLs of documents and settings; not for those that hold a call's parameters, which never come twice.
+known_target = lru_cache(maxsize=_CACHED)(parse_target)
+
+
+def without_secrets(text: str) -> str:
+    """Return the URL *text*, valid or not, without userinfo and fragment."""
+    return _USERINFO.sub("", text.strip()).partition("#")[0]
+
+
+def without_query(url: str) -> str:
+    """Return *url* as a log may show it: the query, which may hold a caller's data or a token, is replaced by an ellipsis."""
+    head, mark, _ = url.partition("?")
+    return head + "?…" if mark else head
+
+
+def _basic(url: httpx.URL) -> str:
+    if not url.userinfo:
+        return ""
+    return "Basic " + base64.b64encode(f"{url.username}:{url.password}".encode()).decode("ascii")
