@@ -1,0 +1,93 @@
+"""Pure. What the subscription machine needs of an event package, and what it is told of a NOTIFY (RFC 6665 §5.4, §8.2)."""
+
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from sipua.errors import ParseError
+from sipua.message import Request, Value
+from sipua.message.fields import delta_seconds
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyInfo:
+    """The parts of a NOTIFY that a subscriber acts on.
+
+    ``event_id`` is the ``id`` of Event, ``state`` the value of Subscription-State in lower case, ``expires`` (seconds) and ``reason``
+    its parameters, ``content_type`` the raw Content-Type. None stands for absent; what can't be read counts as absent.
+    """
+
+    cseq: int
+    event_id: str | None = None
+    state: str | None = None
+    expires: int | None = None
+    reason: str | None = None
+    content_type: str | None = None
+    body: bytes = b""
+
+    @classmethod
+    def from_request(cls, request: Request) -> "NotifyInfo":
+        """Read *request*, whose CSeq the layers below have checked. Never raises for its other headers."""
+        event = _value(request.headers.get("Event"))
+        state = _value(request.headers.get("Subscription-State"))
+        expires = None if state is None else state.params.get("expires")
+        reason = None if state is None else state.params.get("reason")
+        return cls(
+            cseq=request.cseq.number,
+            event_id=None if event is None else event.params.get("id"),
+            state=None if state is None else state.value.lower(),
+            expires=_seconds(expires),
+            reason=None if reason is None else reason.lower(),
+            content_type=request.headers.get("Content-Type"),
+            body=request.body,
+        )
+
+    @property
+    def is_terminated(self) -> bool:
+        """True if this NOTIFY ends its subscription (RFC 6665 §4.1.3)."""
+        return self.state == "terminated"
+
+
+def _value(text: str | None) -> Value | None:
+    if text is None:
+        return None
+    try:
+        return Value.parse(text)
+    except ParseError:
+        # The token alone still says what matters; broken parameters are as good as none.
+        token = text.partition(";")[0].split()
+        return Value(token[0]) if token else None
+
+
+def _seconds(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return delta_seconds(text)
+    except ParseError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[T_co]):
+    """What a package makes of a body: the ``payload``, None if there is none; ``answer`` and ``headers`` go into the response."""
+
+    answer: int
+    payload: T_co | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class EventPackage(Protocol[T_co]):
+    """An event package as its subscriber sees it."""
+
+    @property
+    def event(self) -> str:
+        """The package's name in Event, compared byte by byte (RFC 6665 §8.2.1)."""
+
+    @property
+    def default_expires_s(self) -> int:
+        """The duration that holds while the notifier has named none, in seconds."""
+
+    def read(self, content_type: str | None, body: bytes) -> Reading[T_co]:
+        """Read the body of a NOTIFY. Never raises; an error answer must be one that leaves the subscription alive."""
