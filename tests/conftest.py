@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("default", max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -11,3 +13,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 # looptime asks the policy for a loop before each test; without a current one it makes one that nobody closes
 asyncio.set_event_loop(None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """Keep captured output sendable between the workers: hostile tests log lone surrogates, which no worker can encode."""
+    report: pytest.TestReport = yield  # type: ignore[assignment]
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report  # type: ignore[return-value]

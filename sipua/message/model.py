@@ -38,14 +38,18 @@ class Message(Fields):
 
 
 class Request(Message):
-    """A request: ``method`` (case-sensitive) and ``uri``, the Request-URI as text."""
+    """A request: ``method`` (case-sensitive) and ``uri``, the Request-URI as text.
 
-    __slots__ = ("_request_uri", "method", "uri")
+    ``is_strictly_routed`` says that the Request-URI is a strict router's and the next hop, though Route lines follow (RFC 3261 §12.2.1.1).
+    """
+
+    __slots__ = ("_request_uri", "is_strictly_routed", "method", "uri")
 
     def __init__(self, method: str, uri: str, headers: Headers | None = None, body: bytes = b"") -> None:
         super().__init__(headers, body)
         self.method = method
         self.uri = uri
+        self.is_strictly_routed = False
         self._request_uri: Uri | None = None
 
     @property
@@ -62,7 +66,9 @@ class Request(Message):
 
     def copy(self) -> "Request":
         """Return an independent copy (the body is shared)."""
-        return Request(self.method, self.uri, self.headers.copy(), self.body)
+        request = Request(self.method, self.uri, self.headers.copy(), self.body)
+        request.is_strictly_routed = self.is_strictly_routed
+        return request
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.uri} {self.headers.get('CSeq')}>"

@@ -3,13 +3,12 @@
 Hosts are given and returned without the brackets of IPv6.
 """
 
-import functools
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sipua.errors import ParseError, TransportError
-from sipua.message import Address, Request, Uri, Via
+from sipua.message import Request, Uri, Via
 from sipua.message.grammar import split_list
 from sipua.transport.base import Endpoint
 
@@ -40,16 +39,6 @@ class Target:
         return None if ip_literal(self.host) is None else Endpoint(self.transport, self.host, self.port_or_default)
 
 
-@dataclass(frozen=True, slots=True)
-class Routing:
-    """How a request with a route set is written: Request-URI, Route values, and the URI of the next hop."""
-
-    request_uri: Uri
-    route: tuple[str, ...]
-    next_hop: Uri
-
-
-@functools.lru_cache(maxsize=1024)  # the same few peers with each message
 def ip_literal(host: str) -> IpAddress | None:
     """Return the address that *host* spells (brackets allowed), None for a name."""
     try:
@@ -94,25 +83,15 @@ def parse_endpoint(text: str) -> Endpoint:
 def next_hop(request: Request) -> Uri:
     """Return the URI that says where *request* goes (RFC 3261 §8.1.2).
 
-    The first Route value when it is a loose router's, else the Request-URI: towards a strict router that holds the router's URI already.
-    A request made with :func:`route_request` has its next hop from there; it differs when a strict router is followed by a loose one.
-    Raises :class:`ParseError`.
+    The first Route value when it is a loose router's, else the Request-URI. Towards a strict router that is the router's URI, whatever
+    the Route lines say: the dialog that made the request knows. Raises :class:`ParseError`.
     """
+    if request.is_strictly_routed:
+        return request.request_uri
     route = request.route
     if route and "lr" in route[0].uri.params:
         return route[0].uri
     return request.request_uri
-
-
-def route_request(remote_target: Uri, route_set: Sequence[Address]) -> Routing:
-    """Apply a route set to a request for *remote_target* (RFC 3261 §12.2.1.1)."""
-    if not route_set:
-        return Routing(remote_target, (), remote_target)
-    first = route_set[0].uri
-    if "lr" in first.params:
-        return Routing(remote_target, tuple(str(address) for address in route_set), first)
-    strict = first.as_request_uri()
-    return Routing(strict, (*(str(address) for address in route_set[1:]), f"<{remote_target}>"), strict)
 
 
 def target_of(uri: Uri) -> Target:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipua.errors import ParseError, TransportError
-from sipua.message import Address, Headers, Request, Uri, Via
+from sipua.message import Headers, Request, Uri, Via
 from sipua.transport.base import Endpoint
 from sipua.transport.route import (
     is_unicast,
@@ -13,7 +13,6 @@ from sipua.transport.route import (
     parse_endpoint,
     response_address,
     response_sent_by,
-    route_request,
     same_host,
     sent_by_key,
     stamp_request,
@@ -39,17 +38,11 @@ def test_the_next_hop_is_a_loose_routers_uri_or_the_request_uri(route: list[tupl
     assert str(next_hop(request("sip:bob@b", *route))) == expected
 
 
-@pytest.mark.parametrize(
-    ("route_set", "uri", "route", "hop"),
-    [
-        ([], "sip:bob@b", (), "sip:bob@b"),
-        (["<sip:p1;lr>", "<sip:p2>"], "sip:bob@b", ("<sip:p1;lr>", "<sip:p2>"), "sip:p1;lr"),
-        (["<sip:p1?Subject=x>", "<sip:p2;lr>"], "sip:p1", ("<sip:p2;lr>", "<sip:bob@b>"), "sip:p1"),
-    ],
-)
-def test_a_route_set_is_applied_for_loose_and_strict_routers(route_set: list[str], uri: str, route: tuple[str, ...], hop: str) -> None:
-    routing = route_request(Uri.parse("sip:bob@b"), [Address.parse(value) for value in route_set])
-    assert (str(routing.request_uri), routing.route, str(routing.next_hop)) == (uri, route, hop)
+def test_the_next_hop_of_a_strictly_routed_request_is_its_request_uri() -> None:
+    """RFC 3261 §12.2.1.1: the strict router's URI, although a loose router's Route follows."""
+    strict = request("sip:strict", ("Route", "<sip:loose;lr>"), ("Route", "<sip:bob@b>"))
+    strict.is_strictly_routed = True
+    assert str(next_hop(strict.copy())) == "sip:strict"
 
 
 @pytest.mark.parametrize(

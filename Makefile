@@ -1,0 +1,68 @@
+# The commands of the project. Each sets up what it needs; `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST_ARGS ?=
+# One worker holds the running PBX, the other one does the rest.
+PARALLEL := -n 2 --dist loadgroup
+
+.PHONY: help setup demo test test-pythons peers interop check lint types layers architecture fmt clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(READY) ## .venv with everything (python3 and python3-venv are enough)
+
+$(READY): pyproject.toml constraints.txt
+	@python=$$(PYTHON="$(PYTHON)" scripts/find-python default) && scripts/make-venv $(VENV) "$$python"
+
+demo: $(READY) ## one call and one transfer on loopback, with the SIP ladder
+	@$(BIN)/cxmld demo
+
+test: $(READY) peers ## the whole test suite; as root on Debian it installs its SIP peers
+	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
+
+peers: ## install SIPp and Asterisk for the interop tests, or say which are missing (PEERS=no: install nothing)
+	@PEERS="$(PEERS)" tests/interop/install-peers
+
+interop: $(READY) peers ## only the tests against real peers
+	$(BIN)/python -m pytest tests/interop $(PYTEST_ARGS)
+
+test-pythons: $(READY) ## the suite without peers on the oldest and newest other Python of this machine
+	@others=$$(scripts/find-python others); \
+	if [ -z "$$others" ]; then echo "test-pythons: no other supported Python here"; exit 0; fi; \
+	for python in $$others; do \
+	    folder=.venv-$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	    if [ ! pyproject.toml -ot $$folder/.ready ] || [ ! constraints.txt -ot $$folder/.ready ]; then \
+	        scripts/make-venv $$folder "$$python"; \
+	    fi; \
+	    echo "test-pythons: $$("$$python" --version)"; \
+	    $$folder/bin/python -m pytest $(PARALLEL) -m 'not interop' $(PYTEST_ARGS); \
+	done
+
+check: lint types layers architecture test test-pythons ## what CI runs: lint, types, layers, tests
+
+lint: $(READY) ## ruff: rules and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(READY) ## mypy --strict
+	$(BIN)/mypy
+
+layers: $(READY) ## import-linter: the arrows between packages
+	$(BIN)/lint-imports
+
+architecture: $(READY) ## rules of the house that no linter knows
+	$(BIN)/python -m pytest -q tests/architecture $(PYTEST_ARGS)
+
+fmt: $(READY) ## rewrite the code in the project's format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean: ## remove environments and caches
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
