@@ -1,9 +1,12 @@
 """Pure. ``;name=value`` lists of URIs, addresses, Via and other headers (RFC 3261 §7.3.1, §25.1 generic-param)."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 from sipua.errors import ParseError
 from sipua.message.grammar import is_token, quote, split_outside, unquote
+
+_NOT_IN_NAME = re.compile(r'[\s"<>@]')
 
 MAX_PARAMS = 64  # real headers have less than ten
 
@@ -36,7 +39,7 @@ class Params:
                 continue  # ";;" is not in the grammar but harmless, and sent
             name, equals, value = part.partition("=")
             name = name.strip()
-            if not name or any(c.isspace() or c in '"<>@' for c in name):
+            if not name or _NOT_IN_NAME.search(name):
                 raise ParseError("broken parameter name")
             value = value.strip()
             if value.count('"') == 1 or (value.startswith('"') and not value.endswith('"')):

@@ -3,6 +3,7 @@
 A URI read from the network is written again byte for byte: route sets and Refer-To depend on it.
 """
 
+import re
 import urllib.parse
 
 from sipua.errors import ParseError
@@ -11,7 +12,8 @@ from sipua.message.params import EMPTY, Params
 
 MAX_URI_LENGTH = 4096  # longer ones are attacks or accidents
 SIP_SCHEMES = ("sip", "sips")
-_NOT_IN_USER = frozenset(' \t\r\n<>"@\x7f') | {chr(c) for c in range(32)}
+_NOT_IN_USER = re.compile(r'[\x00-\x20<>"@\x7f]')
+_WHITE_SPACE = re.compile(r"\s")
 _MUST_MATCH = ("user", "ttl", "method", "maddr", "transport")
 
 
@@ -59,7 +61,7 @@ class Uri:
         userinfo, at, tail = rest.partition("@")
         if at:
             user, colon, password = userinfo.partition(":")
-            if not user or not _NOT_IN_USER.isdisjoint(userinfo):
+            if not user or _NOT_IN_USER.search(userinfo):
                 raise ParseError("broken user part in a SIP URI")
             self.user = user
             self.password = password if colon else None
@@ -67,7 +69,7 @@ class Uri:
         rest, question, headers = rest.partition("?")
         hostport, semicolon, params = rest.partition(";")
         match = HOSTPORT_PATTERN.fullmatch(hostport)
-        if match is None or any(c.isspace() for c in rest) or not _NOT_IN_USER.isdisjoint(headers):
+        if match is None or _WHITE_SPACE.search(rest) or _NOT_IN_USER.search(headers):
             raise ParseError("broken host part in a SIP URI")
         self.host = match["host"]
         if match["port"] is not None:
