@@ -1,0 +1,126 @@
+"""Pure. The first INVITE of a call that comes in (docs/spec/invite.md, "Incoming INVITE")."""
+
+from enum import StrEnum
+
+from sipua.effects import Effect
+from sipua.timers import TimerSet, Timing
+from sipua.usage.call.machine.ackwait import AckWait
+from sipua.usage.call.machine.effects import Confirmed, EndedBy, Over, Respond, SendBye
+
+PROGRESS_INTERVAL_S = 60.0
+"""A 1xx is repeated every minute so that proxies keep the transaction (RFC 3261 §13.3.1.1)."""
+
+
+class IncomingState(StrEnum):
+    """States of the table."""
+
+    RECEIVED = "received"
+    RINGING = "ringing"
+    ACCEPTED = "accepted"
+    CLOSING = "closing"
+    CONFIRMED = "confirmed"
+    ENDED = "ended"
+
+
+_UNANSWERED = (IncomingState.RECEIVED, IncomingState.RINGING)
+_WAITING = (IncomingState.ACCEPTED, IncomingState.CLOSING)
+
+
+class IncomingInvite:
+    """Answers one INVITE; every input returns its effects."""
+
+    def __init__(self, timing: Timing) -> None:
+        self.state = IncomingState.RECEIVED
+        self.timers = TimerSet()
+        self._wait = AckWait(timing, self.timers)
+        self._progress = 180
+
+    def ring(self, status: int, now: float) -> list[Effect]:
+        """Send a provisional answer (101 to 199)."""
+        if self.state not in _UNANSWERED:
+            return []
+        self._enter(IncomingState.RINGING)
+        self._progress = status
+        self.timers.start("progress", now + PROGRESS_INTERVAL_S)
+        return [Respond(status)]
+
+    def accept(self, now: float) -> list[Effect]:
+        """Send 200 and wait for the ACK."""
+        if self.state not in _UNANSWERED:
+            return []
+        self._enter(IncomingState.ACCEPTED)
+        self.timers.stop("progress")
+        return self._wait.start(now)
+
+    def reject(self, status: int, reason: str | None = None) -> list[Effect]:
+        """Refuse with 300 to 699."""
+        if self.state not in _UNANSWERED:
+            return []
+        self._enter(IncomingState.ENDED)
+        return [Respond(status, reason), Over(EndedBy.LOCAL)]
+
+    def cancel(self) -> list[Effect]:
+        """CANCEL came; after a final answer it has no effect (RFC 3261 §9.2)."""
+        return self._given_up_by_peer() if self.state in _UNANSWERED else []
+
+    def bye(self) -> list[Effect]:
+        """BYE came; in the early dialog the INVITE gets 487 (RFC 3261 §15.1.2)."""
+        if self.state in _UNANSWERED:
+            return self._given_up_by_peer()
+        if self.state is IncomingState.ENDED:
+            return []
+        self._enter(IncomingState.ENDED)
+        return [Over(EndedBy.PEER)]
+
+    def ack(self) -> list[Effect]:
+        """The ACK for the 200 came."""
+        if self.state is IncomingState.ACCEPTED:
+            self._enter(IncomingState.CONFIRMED)
+            return self._wait.acked()
+        if self.state is IncomingState.CLOSING:
+            self._enter(IncomingState.ENDED)
+            return [Confirmed(), SendBye(), Over(EndedBy.LOCAL)]
+        return []
+
+    def hangup(self, status: int = 480) -> list[Effect]:
+        """Our side wants the end; an unanswered INVITE gets *status*."""
+        if self.state in _UNANSWERED:
+            return self.reject(status)
+        if self.state is IncomingState.ACCEPTED:
+            # RFC 3261 §15: a callee sends no BYE before the ACK
+            self._enter(IncomingState.CLOSING)
+            return []
+        if self.state is IncomingState.CONFIRMED:
+            self._enter(IncomingState.ENDED)
+            return [SendBye(), Over(EndedBy.LOCAL)]
+        return []
+
+    def lost(self) -> list[Effect]:
+        """The peer has lost the dialog, or the transport is gone for good."""
+        if self.state in (IncomingState.CONFIRMED, *_WAITING):
+            self._enter(IncomingState.ENDED)
+            return [SendBye(), Over(EndedBy.LOST)]
+        return []
+
+    def tick(self, now: float) -> list[Effect]:
+        """Handle what is due."""
+        effects: list[Effect] = []
+        for name in self.timers.due(now):
+            if name == "progress":
+                effects += self.ring(self._progress, now)
+            elif name == "ack":
+                by = EndedBy.LOCAL if self.state is IncomingState.CLOSING else EndedBy.NO_ACK
+                self._enter(IncomingState.ENDED)
+                return [*effects, Confirmed(), SendBye(), Over(by)]
+            elif name == "retransmit":
+                effects += self._wait.repeat(now)
+        return effects
+
+    def _given_up_by_peer(self) -> list[Effect]:
+        self._enter(IncomingState.ENDED)
+        return [Respond(487), Over(EndedBy.PEER)]
+
+    def _enter(self, state: IncomingState) -> None:
+        self.state = state
+        if state is IncomingState.ENDED:
+            self.timers.clear()
