@@ -8,7 +8,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from cxml.interpreter.outcome import Outcome
-from cxml.interpreter.ports import Call, FetchedDocument
+from cxml.interpreter.ports import Call, FetchedDocument, TransferResult
 
 DEFAULT_MAX_VERBS = 10_000
 """Verbs that one call may run: hours of any sensible document, seconds of a runaway one."""
@@ -52,6 +52,8 @@ class Context:
     log: FilteringBoundLogger
     request: Fetch
     note: Waiting
+    report: Callable[[TransferResult], None] = lambda _result: None
+    """Is told the result of each ``<Refer>``, for whoever counts them."""
 
     async def fetch(self, url: str, method: str, extra: Mapping[str, str] | None = None) -> FetchedDocument:
         """Request *url*, relative to the current document, with *extra* besides the standard parameters.

@@ -19,7 +19,7 @@ from cxml.document.diagnostics import DocumentError
 from cxml.document.nodes import Document, Verb
 from cxml.interpreter.context import Context, EngineSettings, Verbs
 from cxml.interpreter.outcome import Continue, End, Outcome, Replace
-from cxml.interpreter.ports import Call, CallEndedError, FetchedDocument, Journal, WebhookError, Webhooks
+from cxml.interpreter.ports import Call, CallEndedError, FetchedDocument, Journal, TransferResult, WebhookError, Webhooks
 from cxml.interpreter.program import Program
 from cxml.interpreter.urls import for_log, resolve, without_credentials
 
@@ -84,7 +84,10 @@ class Engine:
         verbs: Verbs,
         settings: EngineSettings | None = None,
         log: FilteringBoundLogger | None = None,
+        on_transfer: Callable[[TransferResult], None] = lambda _result: None,
     ) -> None:
+        """*on_transfer* is told the result of each ``<Refer>``; it must not raise."""
+        self._on_transfer = on_transfer
         self._call = call
         self._webhooks = webhooks
         self._journal = journal
@@ -129,7 +132,7 @@ class Engine:
             await self._end_call(self._call.fail if reason in _ERRORS else self._call.hangup)
         await self._forget()
         summary = Summary(str(reason), self._error_code, self._program.documents, self._program.performed)
-        self._log.info(
+        self._log.debug(
             "documents_ended",
             reason=summary.reason,
             error_code=summary.error_code,
@@ -192,7 +195,7 @@ class Engine:
         if self._is_over:
             return End(EndReason.CALL_ENDED)
         log = self._log.bind(verb=type(node).__name__, line=node.place.line)
-        context = Context(self._call, self._settings, log, self._request, self._record)
+        context = Context(self._call, self._settings, log, self._request, self._record, self._on_transfer)
         attempt = self._attempt(partial(entry.run, node, context), owed=entry.traits.outlives_call)
         return await (attempt if entry.traits.outlives_call else self._until_ended(attempt))
 

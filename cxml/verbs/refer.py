@@ -35,6 +35,7 @@ async def run(node: Refer, ctx: Context) -> Outcome:
     await ctx.waiting(pending)
     result = await _transfer(node, ctx)
     parameters = action_parameters(result, ctx.settings.refer_on_bye)
+    ctx.report(result)
     ctx.log.info("transfer_ended", target=_shown(node.target), detail=_shown(result.detail), **parameters)
     if node.action is None:
         return _after(result, Continue())

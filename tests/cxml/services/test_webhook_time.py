@@ -107,7 +107,7 @@ async def test_a_changed_fragment_gives_one_warning() -> None:
     assert "100 used" in logs[0]["problem"]
 
 
-async def test_a_failing_request_makes_one_log_line_and_a_good_one_none() -> None:
+async def test_a_failing_request_makes_one_debug_line_and_a_good_one_none() -> None:
     site = Site(document(), document(status=500))
     hooks = webhooks(site)
     with capture_logs() as logs:
@@ -116,7 +116,7 @@ async def test_a_failing_request_makes_one_log_line_and_a_good_one_none() -> Non
     assert logs == [
         {
             "event": "webhook_failed",
-            "log_level": "warning",
+            "log_level": "debug",
             "call_sid": "CA1",
             "code": 11217,
             "detail": "status 500",
