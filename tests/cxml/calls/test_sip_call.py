@@ -7,10 +7,11 @@ import pytest
 
 from cxml.calls.peers import ReferRules
 from cxml.calls.sip_call import REJECT_STATUS, SipCall
-from cxml.interpreter.ports import CallEndedError, RejectReason
+from cxml.interpreter.ports import CallEndedError, RejectReason, TransferKind
 from sipua.errors import CallError
 from sipua.usage.call.machine.effects import EndedBy
 from sipua.usage.call.session import Ending
+from sipua.usage.subscription import outcome
 from tests.support.tables import read_table
 
 SPEC = Path(__file__).parents[3] / "docs" / "spec" / "call-status.md"
@@ -67,3 +68,8 @@ async def test_an_answered_call_is_not_answered_again() -> None:
     sip = FakeSip(is_confirmed=True, was_confirmed=True)
     await make(sip).answer()
     assert sip.answered == 0
+
+
+def test_the_two_packages_have_the_same_words_for_what_became_of_a_transfer() -> None:
+    """The library knows nothing of documents, verbs nothing of SIP: each has its own list, and the port maps by value."""
+    assert [kind.value for kind in TransferKind] == [kind.value for kind in outcome.TransferKind]

@@ -198,3 +198,25 @@ async def test_agent_that_closes_forgets_the_subscription() -> None:
         await stage.agent.aclose()
         transfer.finish(200)
         assert len(stage.agent.dialogs) == 0
+
+
+async def test_a_subscribe_ends_the_subscription_with_a_last_notify() -> None:
+    """RFC 6665 §4.2.1.4: Expires 0 is answered and followed by a terminated NOTIFY; SUBSCRIBE is a method that we allow."""
+    async with raw_stage() as stage:
+        dialog, transfer = await referred(stage)
+        transfer.accept()
+        stage.peer.reply(await stage.peer.request("NOTIFY"), 200)
+        event = ("Event", f"refer;id={transfer.request.cseq.number}")
+        dialog.send("SUBSCRIBE", event, ("Expires", "60"))
+        assert header(await stage.peer.response("200 SUBSCRIBE"), "Expires") == "60"
+        stage.peer.reply(await stage.peer.request("NOTIFY"), 200)
+        dialog.send("SUBSCRIBE", event, ("Expires", "0"))
+        assert header(await stage.peer.response("200 SUBSCRIBE"), "Expires") == "0"
+        last = await stage.peer.request("NOTIFY")
+        assert header(last, "Subscription-State").startswith("terminated")
+        stage.peer.reply(last, 200)
+        transfer.finish(200)
+        await asyncio.sleep(0.1)
+        dialog.send("SUBSCRIBE", event, ("Expires", "60"))
+        await stage.peer.response("403 SUBSCRIBE")
+        await dialog.bye()
