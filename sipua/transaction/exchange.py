@@ -47,11 +47,12 @@ class Exchanger:
         authenticator: Authenticator | None,
         next_cseq: Callable[[], int],
         on_attempt: Callable[[int], None] | None = None,
+        may_retry: Callable[[], bool] = lambda: True,
     ) -> Response:
         """Send *request* (not INVITE) until it has a final response that is no challenge we can answer.
 
         A retry has the same Call-ID and tags, a new CSeq from *next_cseq* and a new branch (RFC 3261 §22.2). Time-out is a made-up 408,
-        a transport that fails a made-up 503 (§8.1.3.1).
+        a transport that fails a made-up 503 (§8.1.3.1). A challenge is answered only while *may_retry* says so; else it is the response.
         """
         attempt = Attempt(authenticator, request)
         while True:
@@ -59,7 +60,7 @@ class Exchanger:
             if on_attempt is not None:
                 on_attempt(request.cseq.number)
             response = await self._once(request)
-            if not attempt.retry(response):
+            if not attempt.retry(response) or not may_retry():
                 return response
             attempt.renew(CSeq(next_cseq(), request.method))
 

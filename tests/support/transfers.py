@@ -33,8 +33,10 @@ def make_notify(cseq: int, what: str, state: str, expires: int | None = None) ->
 class TransferWalk:
     """One transfer whose REFER was just sent. *step* seconds pass before each event."""
 
-    def __init__(self, settings: ReferSettings | None = None, *, step: float = 0.1, is_sent: bool = True) -> None:
-        self.transfer = ReferTransfer(settings or ReferSettings(), Timing())
+    def __init__(
+        self, settings: ReferSettings | None = None, *, step: float = 0.1, is_sent: bool = True, confirmed_at: float | None = None
+    ) -> None:
+        self.transfer = ReferTransfer(settings or ReferSettings(), Timing(), confirmed_at)
         self.now = START
         self.step = step
         self.outcomes: list[TransferOutcome] = []
@@ -110,7 +112,7 @@ class TransferWalk:
         is_late = words[0] == "late"
         _, what, state, *rest = words[1:] if is_late else words
         expires = next((int(word.removeprefix("expires=")) for word in rest if word.startswith("expires=")), None)
-        if not self.transfer.matches(None, only_one_open=True):
+        if not self.transfer.matches(None):
             self.answers.append(481)  # what a session answers for a transfer that is over
             return
         info = make_notify(next(self._cseq), what, state, expires)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import urllib.parse
 from collections.abc import Mapping
 
 from sipua.errors import ParseError, printable
@@ -20,6 +21,9 @@ TOO_EARLY_WAIT_S = 0.5
 
 MAX_RETRY_AFTER_S = 10
 """The longest Retry-After of a 500 that is waited for (RFC 3261 §14.2 gives 0 to 10)."""
+
+_SENT_HEADERS = ("replaces", "user-to-user")
+"""The URI headers that Refer-To may have besides X- ones (RFC 3891 §4, RFC 7433 §4.1): others would make the peer's INVITE say anything."""
 
 
 class _Watch:
@@ -76,7 +80,7 @@ class Transferor:
         if not session.is_confirmed:
             return self._not_up(), None
         core = session.core
-        transfer = TransferSession(session.dialog, core.loop, settings, core.settings.timing, core.tasks)
+        transfer = TransferSession(session.dialog, core.loop, settings, core.settings.timing, core.tasks, confirmed_at=session.confirmed_at)
         watch = _Watch(transfer)
         session.watchers.append(watch)
         referred_by = str(Address(Address.parse(session.dialog.state.local_address).uri))
@@ -125,13 +129,28 @@ class Transferor:
 
 
 def target_fault(target: str) -> str:
-    """Say why *target* can't stand in Refer-To, ``""`` when it can: it has to be a SIP URI without brackets or line ends."""
+    """Say why *target* can't stand in Refer-To, ``""`` when it can.
+
+    It has to be a SIP URI without brackets or line ends, without a password, and with no header that would forge the peer's INVITE.
+    """
     try:
         uri = Uri.parse(target)
     except ParseError as error:
         return f"bad transfer target: {error.reason}"
     if not uri.is_sip:
         return f"bad transfer target: scheme {printable(uri.scheme, 20)} is not sip"
-    if not target.isprintable() or any(c in target for c in "<>\"' \t"):
+    if not target.isprintable() or any(c in target for c in '<>" \t'):
         return "bad transfer target: a character that must be escaped"
+    if uri.password is not None:
+        return "bad transfer target: a password in it would be told to the peer"
+    for name in _header_names(uri):
+        if name.lower() not in _SENT_HEADERS and not name.lower().startswith("x-"):
+            return f"bad transfer target: header {printable(name, 40)!r} is not Replaces, User-to-User or X-…"
     return ""
+
+
+def _header_names(uri: Uri) -> list[str]:
+    """Return the names of the headers behind ``?`` in *uri*, without escapes."""
+    if uri.headers is None:
+        return []
+    return [urllib.parse.unquote(line.partition("=")[0]) for line in uri.headers.split("&")]

@@ -7,6 +7,7 @@ answered until it ends. State table and timed outcomes: docs/spec/refer.md; outc
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -23,7 +24,7 @@ log = logging.getLogger("sipua.usage")
 
 MAX_BYE_GRACE_S = 32.0  # the notifier's own NOTIFY transaction gives up then
 _EXPIRY_GRACE_S = 4.0  # the NOTIFY that ends an expired subscription has to get here
-_TOO_EARLY_S = 1.0  # Asterisk refuses by NOTIFY 400 what comes before its bridge is up, some milliseconds after the ACK
+_TOO_EARLY_S = 1.0  # after the ACK: Asterisk refuses by NOTIFY 400 what reaches it before its bridge is up
 
 EndedBy = Literal["peer", "local"]
 
@@ -61,7 +62,7 @@ class ReferState(StrEnum):
     INIT = "init"
     SENT = "sent"
     HELD = "held"
-    """The outcome is known or the call is over after a NOTIFY; the response to the REFER is still missing."""
+    """The outcome is known, the call is over after a NOTIFY, or we ended it; the response to the REFER is still missing."""
     ACCEPTED = "accepted"
     LINGER = "linger"
     """The call is over; a last NOTIFY may still come."""
@@ -109,13 +110,15 @@ _DETAILS = MappingProxyType(
 class ReferTransfer:
     """One transfer. The driver answers 481 itself once :meth:`matches` says no."""
 
-    def __init__(self, settings: ReferSettings | None = None, timing: Timing | None = None) -> None:
+    def __init__(self, settings: ReferSettings | None = None, timing: Timing | None = None, confirmed_at: float | None = None) -> None:
+        """*confirmed_at* is the time of the call's ACK, None when that is not known."""
         self.state = ReferState.INIT
         self.timers = TimerSet()
         self.outcome: TransferOutcome | None = None
         """The outcome once it is fixed."""
         self._settings = settings or ReferSettings()
         self._timing = timing or Timing()
+        self._confirmed_at = confirmed_at
         lifetime = max(MAX_LIFETIME_S, self._settings.notify_timeout_s)
         self._subscription = Subscription(ReferPackage(), self._timing, self.timers, lifetime)
         self._cseqs: set[str] = set()
@@ -138,23 +141,29 @@ class ReferTransfer:
         return self.state is not ReferState.INIT and not self._subscription.is_over
 
     @property
-    def is_waiting(self) -> bool:
-        """True while a NOTIFY of this transfer may come that counts for the outcome."""
-        return self.is_subscribed and self.outcome is None
+    def has_result(self) -> bool:
+        """True once a NOTIFY brought a final status: what comes after it is of no interest to anybody."""
+        return self._is_final
 
-    def matches(self, event_id: str | None, only_one_open: bool) -> bool:
+    @property
+    def takes_no_id(self) -> bool:
+        """True while a NOTIFY without Event id may be one of this transfer's."""
+        return self.is_subscribed and not self._has_id
+
+    @property
+    def may_repeat(self) -> bool:
+        """True while it makes sense to send the REFER again: the call is up, so the dialog is there."""
+        return self._gone is None
+
+    def matches(self, event_id: str | None, others: Sequence["ReferTransfer"] = ()) -> bool:
         """Tell whether a NOTIFY of this dialog with that Event id (None: no id) belongs to this transfer (RFC 3515 §2.4.6).
 
-        Any CSeq number used for the REFER counts, also that of a challenged one. Without id it is ours if *only_one_open*:
-        no other transfer of the dialog is waiting (:attr:`is_waiting`). The form of the first NOTIFY, with id or without, is
-        demanded of the others (RFC 6665 §8.2.1).
+        Any CSeq number used for the REFER counts, also that of a challenged one. *others*: all transfers of the dialog, oldest first,
+        among which :func:`owner_without_id` chooses. The form of the first NOTIFY is demanded of the others (RFC 6665 §8.2.1).
         """
-        if not self.is_subscribed:
-            return False
         if event_id is None:
-            # One that has its outcome leaves the NOTIFY to one that waits: peers that never write an id may not end theirs either.
-            return not self._has_id and (only_one_open or (self._has_id is False and self.outcome is None))
-        return event_id in self._cseqs and self._has_id is not False
+            return owner_without_id(others or (self,)) is self
+        return self.is_subscribed and event_id in self._cseqs and self._has_id is not False
 
     def sent(self, cseq: int, now: float) -> list[Effect]:
         """Note that the REFER is sent with *cseq*, for the first time or again after a response that :meth:`refer_response` did not get."""
@@ -183,7 +192,9 @@ class ReferTransfer:
             self._is_final = False
             self._notify_code = 0
             self._detail = f"REFER {status} {reason}".rstrip()
-            return self._conclude(kind_of_refusal(status), status)
+            # A challenge is not met any more once the call is over, so it is no refusal.
+            unmet = self._gone if status in (401, 407) else None
+            return self._conclude(unmet or kind_of_refusal(status), status)
         self._refer_code = status
         if refer_sub_false and not self._notified:
             self._note_end(self._subscription.drop())
@@ -237,7 +248,7 @@ class ReferTransfer:
             if isinstance(effect, AnswerNotify):
                 out.append(effect)
             elif isinstance(effect, Delivered) and not self._is_final and self.outcome is None:
-                out += self._learn(effect.payload, info, now)
+                out += self._learn(effect.payload, info)
         self._note_end(effects)
         if self._is_final or self._end is not None:
             self._subscription.shorten(now)
@@ -246,15 +257,21 @@ class ReferTransfer:
             self._arm_verb_timer(now, restart=True)
         return out + self._advance(now)
 
-    def _learn(self, fragment: Sipfrag, info: NotifyInfo, now: float) -> list[Effect]:
-        code = self._notify_code = fragment.status
+    def _learn(self, fragment: Sipfrag, info: NotifyInfo) -> list[Effect]:
+        former, code = self._notify_code, fragment.status
+        self._notify_code = code
         self._detail = f"NOTIFY {code} {fragment.reason}".rstrip()
         if code < 200:
             return [Progress(code)]
         # A redirection may still be followed by the peer, unless it says that it is done or is too simple to say so.
         self._is_final = not 300 <= code < 400 or info.is_terminated or info.state is None
-        self._too_early = code == 400 and info.is_terminated and now - self._sent_at < _TOO_EARLY_S
+        self._too_early = code == 400 and info.is_terminated and former <= 100 and self._was_sent_early
         return []
+
+    @property
+    def _was_sent_early(self) -> bool:
+        """True if the REFER left so soon after the ACK that the peer may not have been ready, whenever its NOTIFY comes."""
+        return self._confirmed_at is not None and self._sent_at - self._confirmed_at < _TOO_EARLY_S
 
     def call_ended(self, by: EndedBy, now: float) -> list[Effect]:
         """Note that the call is over: a BYE came (*by* "peer") or we sent one ("local")."""
@@ -282,7 +299,7 @@ class ReferTransfer:
         if self.outcome is not None:
             return []
         if name == "T4":
-            self._is_overdue = True  # a NOTIFY came: accepted, even if the response is lost
+            self._is_overdue = True  # a NOTIFY came: accepted, even if the response is lost; or we hung up and have waited enough
             return self._advance(now)
         return self._conclude(self._gone or TransferKind.NOTIFY_TIMEOUT, self._refer_code)
 
@@ -294,7 +311,8 @@ class ReferTransfer:
             return self._finish()
         end = self._end
         if not self._is_answered and not self._is_overdue:
-            if self.state is ReferState.SENT and (self._is_final or end is not None or (self._gone and self._notified)):
+            is_over = self._gone is TransferKind.LOCAL_HANGUP or (self._gone is not None and self._notified)
+            if self.state is ReferState.SENT and (self._is_final or end is not None or is_over):
                 self._enter(ReferState.HELD)
                 self.timers.start("T4", now + self._timing.t4)
             return []
@@ -360,6 +378,16 @@ class ReferTransfer:
             self.timers.stop("T4")
         if state is ReferState.TERMINATED:
             self.timers.clear()
+
+
+def owner_without_id(transfers: Sequence[ReferTransfer]) -> ReferTransfer | None:
+    """Return whose a NOTIFY without Event id is; *transfers* are all of one dialog, oldest first.
+
+    The oldest without a final status has it, also when its outcome is out already: its late result must not pass for that of the next.
+    One that has its final status only takes it if no other may: peers that never write an id may not end their subscriptions either.
+    """
+    takers = [transfer for transfer in transfers if transfer.takes_no_id]
+    return next((transfer for transfer in takers if not transfer.has_result), next(iter(takers), None))
 
 
 def _is_provisional(effect: Effect) -> bool:

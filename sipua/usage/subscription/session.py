@@ -33,13 +33,17 @@ class TransferSession:
         timing: Timing,
         tasks: TaskSet,
         on_progress: Callable[[int], None] | None = None,
+        confirmed_at: float | None = None,
     ) -> None:
-        """*tasks* owns the request while it runs; *on_progress* is told each provisional status that a NOTIFY reports."""
+        """*tasks* owns the request while it runs; *on_progress* is told each provisional status that a NOTIFY reports.
+
+        *confirmed_at* is the time of the ACK of the call in the same dialog.
+        """
         self.retry_after_s: int | None = None
         self._dialog = dialog
         self._loop = loop
-        self._machine = ReferTransfer(settings, timing)
-        self._driver = Driver(self._machine, self._perform, loop)
+        self.machine = ReferTransfer(settings, timing, confirmed_at)
+        self._driver = Driver(self.machine, self._perform, loop)
         self._outcome: asyncio.Future[TransferOutcome] = loop.create_future()
         self._tasks = tasks
         self._on_progress = on_progress
@@ -57,18 +61,25 @@ class TransferSession:
         return await self._outcome
 
     async def _send(self, request: Request) -> None:
-        response = await self._dialog.request(request, self._attempted)
+        if self._is_closed:
+            return
+        response = await self._dialog.request(request, self._attempted, self._may_repeat)
         if self._is_closed:
             return
         now = self._loop.time()
         if isinstance(response, LocalResponse):
-            failed = self._machine.refer_timeout if response.status == 408 else self._machine.refer_transport_error
+            failed = self.machine.refer_timeout if response.status == 408 else self.machine.refer_transport_error
             self._driver.feed(failed(now))
         else:
             self._driver.feed(self._responded(response, now))
 
     def _attempted(self, cseq: int) -> None:
-        self._driver.feed(self._machine.sent(cseq, self._loop.time()))
+        if not self._is_closed:
+            self._driver.feed(self.machine.sent(cseq, self._loop.time()))
+
+    def _may_repeat(self) -> bool:
+        """A challenge is not answered for a call that is over or a caller that has given up."""
+        return not self._is_closed and self.machine.may_repeat
 
     def _responded(self, response: Response, now: float) -> list[Effect]:
         try:
@@ -78,7 +89,7 @@ class TransferSession:
             refer_sub, expires = None, None
         if response.is_success:
             self._dialog.state.refresh_target(response)
-        return self._machine.refer_response(
+        return self.machine.refer_response(
             response.status,
             now,
             refer_sub_false=refer_sub is not None and refer_sub.value.lower() == "false",
@@ -88,11 +99,13 @@ class TransferSession:
 
     def call_ended(self, by: EndedBy) -> None:
         """The call in the same dialog is over."""
-        self._driver.feed(self._machine.call_ended(by, self._loop.time()))
+        if not self._is_closed:
+            self._driver.feed(self.machine.call_ended(by, self._loop.time()))
 
     def call_lost(self) -> None:
         """The peer has lost the call."""
-        self._driver.feed(self._machine.call_lost(self._loop.time()))
+        if not self._is_closed:
+            self._driver.feed(self.machine.call_lost(self._loop.time()))
 
     def close(self) -> None:
         """Forget everything: shutdown. Whoever waits for the outcome hears that we hung up."""
@@ -111,13 +124,8 @@ class TransferSession:
         package, _, _ = (request.headers.get("Event") or "").partition(";")
         if package.strip().lower() != "refer":  # RFC 6665 §8.2.1 says byte by byte, but peers exist that send "Refer"
             return False
-        others = [usage for usage in self._dialog.usages if isinstance(usage, TransferSession) and usage is not self and usage.is_waiting]
-        return self._machine.matches(NotifyInfo.from_request(request).event_id, not others)
-
-    @property
-    def is_waiting(self) -> bool:
-        """True while the outcome is open and NOTIFYs may bring it."""
-        return self._machine.is_waiting
+        transfers = [usage.machine for usage in self._dialog.usages if isinstance(usage, TransferSession)]
+        return self.machine.matches(NotifyInfo.from_request(request).event_id, transfers)
 
     def on_request(self, transaction: ServerTransaction) -> None:
         """Answer a NOTIFY at once and take what it says (RFC 6665 §4.1.3)."""
@@ -126,14 +134,14 @@ class TransferSession:
         self._dialog.state.refresh_target(request)
         self._transaction = transaction
         try:
-            self._driver.feed(self._machine.notify(info, self._loop.time()))
+            self._driver.feed(self.machine.notify(info, self._loop.time()))
         finally:
             self._transaction = None
 
     def on_overtaken(self, transaction: ServerTransaction) -> None:
         """A NOTIFY that the peer's BYE overtook: 500 is answered, its result still counts if none is known (RFC 3261 §12.2.2)."""
         info = NotifyInfo.from_request(transaction.request)
-        self._driver.feed(self._machine.late_notify(info, self._loop.time()))
+        self._driver.feed(self.machine.late_notify(info, self._loop.time()))
 
     def on_ack(self, ack: Request) -> None:
         """An ACK is nothing for a subscription."""

@@ -254,7 +254,7 @@ def test_transferor_learns_what_the_transferee_reports(code: int, kind: str) -> 
                 headers.add("Subscription-State", effect.subscription_state)
                 headers.add("Content-Type", effect.content_type)
                 info = NotifyInfo.from_request(Request("NOTIFY", "sip:a@a.example", headers, effect.body))
-                assert transferor.matches(info.event_id, only_one_open=False)
+                assert transferor.matches(info.event_id)
                 answer, *others = transferor.notify(info, now)
                 assert answer == AnswerNotify(200)
                 progress.extend(other.code for other in others if isinstance(other, Progress))

@@ -44,7 +44,7 @@ def test_transfer_ends_with_no_timer_left(row: dict[str, str]) -> None:
     assert run.ended_at is not None
     assert run.transfer.state is ReferState.TERMINATED
     assert len(run.transfer.timers) == 0
-    assert not run.transfer.matches(None, only_one_open=True)
+    assert not run.transfer.matches(None)
     assert len(run.outcomes) == 1
 
 

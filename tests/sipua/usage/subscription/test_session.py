@@ -320,6 +320,37 @@ async def test_our_hangup_ends_the_wait_and_the_notifys_are_still_answered() -> 
         await notified(stage, 481)
 
 
+async def test_our_hangup_gives_the_answer_to_the_refer_5_s() -> None:  # C5g
+    async with raw_stage() as stage:
+        call, dialog, running, refer = await transferring(stage)
+        await call.hangup()
+        stage.peer.reply(await stage.peer.request("BYE"), 200)
+        began = asyncio.get_running_loop().time()
+        outcome = await running
+        assert (outcome.kind, outcome.refer_code) == (TransferKind.LOCAL_HANGUP, 0)
+        assert asyncio.get_running_loop().time() - began == pytest.approx(5.0, abs=0.05)
+        stage.peer.reply(refer, 202)
+        dialog.notify(200, OVER)
+        await notified(stage)
+
+
+@pytest.mark.parametrize("by_peer", [True, False])
+async def test_challenge_that_comes_after_the_end_of_the_call_is_not_answered(by_peer: bool) -> None:  # C5h, C5i
+    async with raw_stage(credentials=(Credential("a", "b"),)) as stage:
+        call, dialog, running, refer = await transferring(stage)
+        if by_peer:
+            await dialog.bye()
+        else:
+            await call.hangup()
+            stage.peer.reply(await stage.peer.request("BYE"), 200)
+        stage.peer.reply(refer, 401, ("WWW-Authenticate", 'Digest realm="p", nonce="1", qop="auth"'))
+        outcome = await running
+        assert outcome.kind is (TransferKind.PEER_HANGUP if by_peer else TransferKind.LOCAL_HANGUP)
+        assert outcome.refer_code == 401
+        await asyncio.sleep(1)
+        assert {message.cseq.number for message in stage.peer.all("REFER")} == {refer.cseq.number}
+
+
 async def test_terminated_with_a_provisional_status_only() -> None:  # 12.12
     async with raw_stage() as stage:
         _, dialog, running, refer = await transferring(stage)
@@ -407,6 +438,41 @@ async def test_id_less_notify_of_a_second_transfer_while_the_first_subscription_
         stage.peer.reply(await stage.peer.request("REFER"), 202)
         dialog.notify(200, OVER)
         assert (await running).is_success
+        await dialog.bye()
+
+
+async def test_late_result_of_a_transfer_that_timed_out_is_not_the_result_of_the_next() -> None:
+    async with raw_stage(settings=CallSettings(refer=ReferSettings(notify_timeout_s=20.0))) as stage:
+        call, dialog, running, refer = await transferring(stage)
+        stage.peer.reply(refer, 202)
+        dialog.notify(180, "active;expires=600")  # without id
+        assert (await running).kind is TransferKind.NOTIFY_TIMEOUT
+        running = stage.soon(call.transfer(TARGET))
+        second = await stage.peer.request("REFER")
+        stage.peer.reply(second, 202)
+        dialog.notify(200, OVER)  # the first target has answered after all
+        await notified(stage)
+        await asyncio.sleep(1)
+        assert not running.done()
+        dialog.notify(486, OVER, event=f"refer;id={second.cseq.number}")
+        await notified(stage)
+        assert (await running).kind is TransferKind.BUSY
+        await dialog.bye()
+
+
+async def test_peer_without_ids_ends_the_first_subscription_before_the_second_gets_a_result() -> None:
+    async with raw_stage(settings=CallSettings(refer=ReferSettings(notify_timeout_s=20.0))) as stage:
+        call, dialog, running, refer = await transferring(stage)
+        stage.peer.reply(refer, 202)
+        dialog.notify(180, "active;expires=600")
+        assert (await running).kind is TransferKind.NOTIFY_TIMEOUT
+        running = stage.soon(call.transfer(TARGET))
+        stage.peer.reply(await stage.peer.request("REFER"), 202)
+        for status in (200, 486):
+            assert not running.done()
+            dialog.notify(status, OVER)
+            await notified(stage)
+        assert (await running).kind is TransferKind.BUSY
         await dialog.bye()
 
 

@@ -4,9 +4,13 @@ import asyncio
 
 import pytest
 
+from sipua.auth import Credential
 from sipua.message import make_response
+from sipua.timers import Timing
 from sipua.usage.subscription.outcome import TransferKind
-from tests.support.raw_peer import header, raw_stage
+from sipua.usage.subscription.refer import ReferSettings
+from sipua.usage.subscription.session import TransferSession
+from tests.support.raw_peer import armed_timers, header, raw_stage
 from tests.support.raw_transfer import OVER, TARGET, notified, transferring
 
 pytestmark = pytest.mark.looptime
@@ -66,6 +70,32 @@ async def test_refer_that_came_too_early_is_sent_once_more(second: int) -> None:
         outcome = await running
         assert outcome.notify_code == second
         assert len(stage.peer.all("REFER")) == 2
+        await dialog.bye()
+
+
+async def test_refer_that_came_too_early_is_sent_once_more_although_its_notify_was_lost_twice() -> None:
+    async with raw_stage() as stage:
+        _, dialog, running, refer = await transferring(stage)
+        stage.peer.reply(refer, 202)
+        await asyncio.sleep(1.5)
+        dialog.notify(400, OVER)
+        refer = await stage.peer.request("REFER", 1.0)
+        stage.peer.reply(refer, 202)
+        dialog.notify(200, OVER)
+        assert (await running).is_success
+        await dialog.bye()
+
+
+async def test_target_that_answers_400_at_once_is_not_dialled_again_in_an_old_call() -> None:
+    async with raw_stage() as stage:
+        call, dialog = await stage.established()
+        await asyncio.sleep(600)
+        running = stage.soon(call.transfer(TARGET))
+        stage.peer.reply(await stage.peer.request("REFER"), 202)
+        await asyncio.sleep(0.3)
+        dialog.notify(400, OVER)
+        assert (await running).notify_code == 400
+        assert len(stage.peer.all("REFER")) == 1
         await dialog.bye()
 
 
@@ -142,6 +172,12 @@ async def test_odd_headers_of_a_notify_do_not_hide_its_result(headers: tuple[tup
         "sip:\x00@b",
         "sip:a@b\u2028",
         "bob",
+        "sip:bob:secret@example.com",
+        "sip:bob:@example.com",
+        "sip:bob@example.com?Route=%3Csip:evil%3Blr%3E&X-A=1",
+        "sip:bob@example.com?x-a=1&%52oute=x",
+        "sip:bob@example.com?body=x",
+        "sip:bob@example.com?",
     ],
 )
 async def test_target_that_can_not_stand_in_a_refer_is_an_outcome_and_sends_nothing(target: str) -> None:
@@ -150,6 +186,7 @@ async def test_target_that_can_not_stand_in_a_refer_is_an_outcome_and_sends_noth
         outcome = await call.transfer(target)
         assert outcome.kind is TransferKind.INVALID_TARGET
         assert outcome.detail.isprintable()
+        assert "secret" not in outcome.detail
         assert stage.peer.all("REFER") == []
         await dialog.bye()
 
@@ -159,6 +196,24 @@ async def test_huge_target_goes_by_tcp_byte_for_byte() -> None:
         target = "sip:" + "x" * 4000 + "@10.0.0.3;p=%41?Replaces=a%40b%3Bto-tag%3Dx"
         _, dialog, running, refer = await transferring(stage, target)
         assert stage.peer.transport_of(refer) == "TCP"
+        assert header(refer, "Refer-To") == f"<{target}>"
+        stage.peer.reply(refer, 603)
+        assert (await running).refer_code == 603
+        await dialog.bye()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "sip:o'neil@example.com",
+        "sip:bob@example.com?X-Case=17&x-other=",
+        "sip:bob@example.com?REPLACES=abc%3Bto-tag%3D1",
+        "sip:bob@example.com?User-to-User=56a390f3%3Bencoding%3Dhex",
+    ],
+)
+async def test_target_goes_into_refer_to_byte_for_byte(target: str) -> None:
+    async with raw_stage() as stage:
+        _, dialog, running, refer = await transferring(stage, target)
         assert header(refer, "Refer-To") == f"<{target}>"
         stage.peer.reply(refer, 603)
         assert (await running).refer_code == 603
@@ -219,6 +274,45 @@ async def test_transfer_that_its_caller_gives_up_leaves_the_call() -> None:
         again = stage.soon(call.transfer(TARGET))
         stage.peer.reply(await stage.peer.request("REFER"), 603)
         assert (await again).refer_code == 603
+        await dialog.bye()
+
+
+async def test_transfer_that_its_caller_gives_up_answers_no_challenge_and_leaves_no_timer() -> None:
+    async with raw_stage(credentials=(Credential("a", "b"),)) as stage:
+        call, dialog, running, refer = await transferring(stage)
+        running.cancel()
+        await asyncio.sleep(0.1)
+        stage.peer.reply(refer, 401, ("WWW-Authenticate", 'Digest realm="p", nonce="1", qop="auth"'))
+        await asyncio.sleep(1)
+        assert {message.cseq.number for message in stage.peer.all("REFER")} == {refer.cseq.number}
+        assert call.is_confirmed
+        await dialog.bye()
+
+
+async def test_transfer_that_is_closed_before_its_refer_leaves_sends_nothing_and_arms_nothing() -> None:
+    async with raw_stage(is_quiet=False) as stage:
+        call, _ = await stage.established()
+        before = armed_timers()
+        running = stage.soon(call.transfer(TARGET, settle_s=0.0))
+        await asyncio.sleep(0)  # the REFER is on its way to its task
+        stage.agent.dialogs.close()
+        assert (await running).kind is TransferKind.LOCAL_HANGUP
+        await asyncio.sleep(0.1)
+        assert stage.peer.all("REFER") == []
+        assert armed_timers() == before
+
+
+async def test_closed_transfer_takes_no_attempt_and_no_end_of_the_call() -> None:
+    async with raw_stage() as stage:
+        call, dialog = await stage.established()
+        core = call._session.core
+        transfer = TransferSession(call._session.dialog, core.loop, ReferSettings(), Timing(), core.tasks)
+        before = armed_timers()
+        transfer.close()
+        transfer._attempted(1)
+        transfer.call_ended("peer")
+        transfer.call_lost()
+        assert armed_timers() == before
         await dialog.bye()
 
 
