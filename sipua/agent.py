@@ -148,7 +148,7 @@ class UserAgent:
         try:
             async with asyncio.timeout(within_s):
                 await asyncio.gather(*(registration.stop() for registration in self._registrations))
-                await asyncio.gather(*(call.wait_ended() for call in calls))
+                await self._wait_ended(calls, within_s / 2)
                 await self._tasks.join()
         except TimeoutError:
             log.info("closing with answers outstanding")
@@ -159,6 +159,17 @@ class UserAgent:
         self.dialogs.close()
         await self._tasks.aclose()
         await self.transports.aclose()
+
+    @staticmethod
+    async def _wait_ended(calls: Sequence[Call], ack_within_s: float) -> None:
+        """Wait until *calls* are over; one whose ACK is still missing after *ack_within_s* seconds gets its BYE without it."""
+        try:
+            async with asyncio.timeout(ack_within_s):
+                await asyncio.gather(*(call.wait_ended() for call in calls))
+        except TimeoutError:
+            for call in calls:
+                call.abandon()
+            await asyncio.gather(*(call.wait_ended() for call in calls))
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -29,7 +29,7 @@ class Usage(Protocol):
         """Tell whether *request*, in the dialog, belongs to this usage."""
 
     def on_request(self, transaction: ServerTransaction) -> None:
-        """A request in the dialog came that this usage accepts and whose number is in order."""
+        """A request in the dialog came that this usage accepts and whose number is in order, or BYE, whose number never matters."""
 
     def on_overtaken(self, transaction: ServerTransaction) -> None:
         """A request came that a later one has overtaken; 500 is answered already (RFC 3261 §12.2.2)."""
@@ -94,12 +94,14 @@ class Dialog:
             request.set_body(body, content_type)
         return request
 
-    async def request(self, request: Request, on_attempt: Callable[[int], None] | None = None) -> Response:
+    async def request(
+        self, request: Request, on_attempt: Callable[[int], None] | None = None, may_retry: Callable[[], bool] = lambda: True
+    ) -> Response:
         """Send *request* (not INVITE), answer challenges, and return the final response (408 or 503 made up when none came).
 
-        *on_attempt* is told the CSeq number of each attempt before it leaves.
+        *on_attempt* is told the CSeq number of each attempt before it leaves; a challenge is answered only while *may_retry* says so.
         """
-        return await self._layer.exchanger.exchange(request, self.authenticator, self.next_cseq, on_attempt)
+        return await self._layer.exchanger.exchange(request, self.authenticator, self.next_cseq, on_attempt, may_retry)
 
 
 class DialogLayer:
@@ -175,7 +177,8 @@ class DialogLayer:
     def _to_usage(self, dialog: Dialog, transaction: ServerTransaction) -> None:
         request = transaction.request
         usage = next((usage for usage in dialog.usages if usage.accepts(request)), None)
-        if dialog.state.admit(request) is Admission.OUT_OF_ORDER:
+        # docs/spec/dialog.md, "Overtaken requests": BYE ends the call in whatever order it comes
+        if dialog.state.admit(request) is Admission.OUT_OF_ORDER and request.method != "BYE":
             transaction.respond(make_response(request, 500, "Out Of Order"))
             if usage is not None:
                 usage.on_overtaken(transaction)

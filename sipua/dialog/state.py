@@ -53,11 +53,13 @@ class DialogState:
     def from_uas(cls, request: Request, local_tag: str, *, is_confirmed: bool = False) -> "DialogState":
         """Make the dialog that our response to *request* opens (RFC 3261 §12.1.1).
 
-        Raises :class:`ParseError` without a Contact, or for a broken Record-Route.
+        Raises :class:`ParseError` without a Contact, for one that is no SIP URI (§8.1.1.8), or for a broken Record-Route.
         """
         contact = request.contact
         if contact is None:
             raise ParseError("a request that opens a dialog needs a Contact")
+        if not contact.uri.is_sip:
+            raise ParseError("Contact must be a SIP URI")
         return cls(
             call_id=request.call_id,
             local_tag=local_tag,
@@ -74,12 +76,14 @@ class DialogState:
     def from_uac(cls, request: Request, response: Response) -> "DialogState":
         """Make the dialog that *response* to our *request* opens (RFC 3261 §12.1.2).
 
-        A 1xx without Contact falls back on the Request-URI, which a 2xx corrects; a 2xx without, or a broken Record-Route, raises
-        :class:`ParseError`.
+        A 1xx without a SIP URI in Contact falls back on the Request-URI, which a 2xx corrects; a 2xx without, or a broken Record-Route,
+        raises :class:`ParseError`.
         """
         contact = response.contact
+        if contact is not None and not contact.uri.is_sip:
+            contact = None
         if contact is None and response.is_success:
-            raise ParseError("a 2xx that opens a dialog needs a Contact")
+            raise ParseError("a 2xx that opens a dialog needs a Contact with a SIP URI")
         return cls(
             call_id=request.call_id,
             local_tag=request.from_.tag,

@@ -108,16 +108,21 @@ NEVER_JOINED = frozenset({"WWW-Authenticate", "Authorization", "Proxy-Authentica
 
 
 def canonical(name: str) -> str:
-    """Return the RFC's spelling of a header name, long form; an unknown name comes back as it is, capitalised by hyphens."""
+    """Return the RFC's spelling of a header name, long form; an unknown name comes back as it is."""
+    return _CANONICAL.get(name) or _CANONICAL.get(name.lower()) or name
+
+
+def _key(name: str) -> str:
+    """Return what is the same for every spelling of *name* (RFC 3261 §7.3.1): the canonical one, or an unknown name in lower case."""
     known = _CANONICAL.get(name)
     if known is not None:
         return known
     lower = name.lower()
-    return _CANONICAL.get(lower) or "-".join(part.capitalize() for part in lower.split("-"))
+    return _CANONICAL.get(lower) or lower
 
 
 class Headers:
-    """Header lines in their order, names in canonical spelling.
+    """Header lines in their order, names in canonical spelling; unknown names keep theirs, and any spelling of them finds the line.
 
     Values are unfolded text without line ends; undecodable bytes stay as surrogates and are written back unchanged.
     ``cache`` holds typed values of the lines and is emptied by every change.
@@ -131,28 +136,40 @@ class Headers:
         self._first: dict[str, str] | None = None
         self.cache: dict[Callable[..., Any] | str, Any] = {}
 
+    def _places(self, name: str) -> list[int]:
+        """Return the indices of the lines *name*, in order."""
+        key = _key(name)
+        if key in _CANONICAL:
+            return [index for index, (spelling, _) in enumerate(self._items) if spelling == key]
+        return [index for index, (spelling, _) in enumerate(self._items) if spelling.lower() == key]
+
+    def _delete(self, places: list[int]) -> None:
+        for index in reversed(places):
+            del self._items[index]
+
     def _changed(self) -> None:
         self._first = None
         self.cache.clear()
 
     def get(self, name: str) -> str | None:
-        """Return the value of the first line *name* (canonical spelling), or None."""
+        """Return the value of the first line *name* (in any spelling; canonical is quickest), or None."""
         first = self._first
         if first is None:
             first = self._first = {}
-            for key, value in self._items:
-                if key not in first:
-                    first[key] = value
-        return first.get(name)
+            for spelling, value in self._items:
+                first.setdefault(_CANONICAL.get(spelling) or spelling.lower(), value)
+        found = first.get(name)
+        return found if found is not None or _CANONICAL.get(name) == name else first.get(_key(name))
 
     def lines(self, name: str) -> list[str]:
         """Return the values of all lines *name*, one a line, in order."""
-        return [value for key, value in self._items if key == name]
+        items = self._items
+        return [items[index][1] for index in self._places(name)]
 
     def values(self, name: str) -> list[str]:
         """Return all values of the list header *name*: lines split at commas, in order."""
         lines = self.lines(name)
-        if name in NEVER_JOINED:
+        if canonical(name) in NEVER_JOINED:
             return lines
         return [value for line in lines for value in split_list(line)]
 
@@ -172,30 +189,27 @@ class Headers:
         """Replace all lines *name* by one, in the place of the first."""
         _guard(name, value)
         name = canonical(name)
-        index = next((i for i, (key, _) in enumerate(self._items) if key == name), None)
-        if index is None:
-            self._items.append((name, value))
+        places = self._places(name)
+        if places:
+            self._items[places[0]] = (name, value)
+            self._delete(places[1:])
         else:
-            self._items[index] = (name, value)
-            self._items[index + 1 :] = [item for item in self._items[index + 1 :] if item[0] != name]
+            self._items.append((name, value))
         self._changed()
 
     def remove(self, name: str) -> None:
         """Remove all lines *name*; none is fine."""
-        self._items = [item for item in self._items if item[0] != name]
+        self._delete(self._places(name))
         self._changed()
 
     def remove_first(self, name: str) -> None:
         """Remove the first line *name*; none is fine."""
-        for index, (key, _) in enumerate(self._items):
-            if key == name:
-                del self._items[index]
-                break
+        self._delete(self._places(name)[:1])
         self._changed()
 
     def count(self, name: str) -> int:
         """Return how many lines *name* there are."""
-        return sum(1 for key, _ in self._items if key == name)
+        return len(self._places(name))
 
     def copy(self) -> "Headers":
         """Return an independent copy."""

@@ -273,7 +273,7 @@ class TransactionLayer:
             timing=self.timing,
             statistics=self.statistics,
             on_ack=self._deliver_ack,
-            on_answered=self._unanswered.discard,
+            on_answered=self._answered,
             forget=self._forget_server,
         )
         self._servers[key] = run
@@ -310,11 +310,20 @@ class TransactionLayer:
         if self.user is not None:
             call_user(self.user.on_ack, request, channel)
 
+    def _answered(self, run: ServerRun, status: int) -> None:
+        self._unanswered.discard(run.key)
+        if status >= 300:
+            self._forget_merge(run)  # RFC 3261 §8.2.2.2 speaks of ongoing transactions: what was refused may be tried another way
+
     def _forget_server(self, run: ServerRun) -> None:
         self._servers.pop(run.key, None)
         self._unanswered.discard(run.key)
+        self._forget_merge(run)
+
+    def _forget_merge(self, run: ServerRun) -> None:
         if run.merge is not None:
             self._merges.pop(run.merge, None)
+            run.merge = None
 
     def _new_tag(self) -> str:
         return self._new_branch().removeprefix(MAGIC_COOKIE)

@@ -47,10 +47,10 @@ class ServerRun:
         timing: Timing,
         statistics: Statistics,
         on_ack: Callable[[Request, Channel], None],
-        on_answered: Callable[[ServerKey], None],
+        on_answered: Callable[["ServerRun", int], None],
         forget: Callable[["ServerRun"], None],
     ) -> None:
-        """*on_ack* takes ACKs of a 2xx, *on_answered* is called at the final response, *forget* at the end."""
+        """*on_ack* takes ACKs of a 2xx, *on_answered* is told the status of the final response, *forget* is called at the end."""
         self.key = key
         self.merge: MergeKey | None = None
         self.channel = channel
@@ -104,7 +104,7 @@ class ServerRun:
         effects = self._machine.respond(response, self._driver.now)
         if self._request is not None and self._machine.is_answered:
             self._request = None
-            self._on_answered(self.key)
+            self._on_answered(self, response.status)
         self._driver.feed(effects)
         return bool(effects)
 

@@ -7,6 +7,7 @@ import asyncio
 
 import pytest
 
+from sipua.usage.call.referred import IncomingTransfer
 from tests.support.pbx import EMPTY, REFER_DOCUMENT, Application, Stage, refer_after
 
 pytestmark = [pytest.mark.looptime, pytest.mark.slow]
@@ -51,3 +52,33 @@ async def test_hundred_transfers_on_a_terrible_network_each_report_the_truth_onc
             assert params["ReferCallStatus"] == word
             assert params["NotifySipResponseCode"] == str(status)
     assert len(asyncio.all_tasks()) == tasks_before
+
+
+async def _hung_up(stage: Stage, number: int) -> None:
+    """A call whose BYE is followed at once by the NOTIFY of its transfer: whichever copies are lost decide which one comes first."""
+    call = await stage.dial(f"sip:{number}@10.0.0.1")
+
+    def handle(transfer: IncomingTransfer) -> None:
+        transfer.accept()
+        stage.pbx.core.tasks.spawn(end(transfer), name="the end")
+
+    async def end(transfer: IncomingTransfer) -> None:
+        await asyncio.sleep(1.0 + number % 7)
+        await call.hangup()
+        await asyncio.sleep(0.0)  # BYE leaves first
+        transfer.finish(486)
+
+    call.on_transfer_request(handle)
+    await call.wait_ended()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_call_that_is_hung_up_on_a_terrible_network_ends_though_its_document_would_go_on(seed: int) -> None:
+    application = Application({"/voice": REFER_DOCUMENT, "/done": '<Response><Pause length="3600"/></Response>'})
+    async with Stage(application, loss=0.2, duplicate=0.1, delay=(0.001, 0.4), seed=seed, record=False) as stage:
+        async with asyncio.TaskGroup() as group:
+            for number in range(TRANSFERS):
+                group.create_task(_hung_up(stage, number))
+        await asyncio.sleep(QUIET_S)
+        assert stage.leftovers() == dict.fromkeys(stage.leftovers(), 0)
+        assert len(stage.reasons) == TRANSFERS

@@ -67,6 +67,8 @@ def play_incoming(made: IncomingInvite, event: str, now: float = NOW) -> list[Ef
             return made.hangup()
         case "lost":
             return made.lost()
+        case "abandon":
+            return made.abandon()
     raise AssertionError(event)
 
 
@@ -82,10 +84,14 @@ def fire(made: Machine, name: str) -> list[Effect]:
 def play_outgoing(made: OutgoingInvite, event: str, now: float = NOW) -> list[Effect]:
     name, _, value = event.partition(" ")
     match name:
+        case "100":
+            return made.provisional(100, "", now)
         case "1xx":
             return made.provisional(180, value, now)
         case "2xx":
-            return made.success(value)
+            tag, _, again = value.partition(" ")
+            first = made.success(tag)
+            return made.success(tag) if again else first
         case "failure":
             return made.failure(int(value))
         case "timer":
@@ -102,10 +108,10 @@ def play_outgoing(made: OutgoingInvite, event: str, now: float = NOW) -> list[Ef
 
 
 INCOMING_EVENTS = (
-    *("ring 180", "ring 183", "accept", "reject 486", "reject 603", "cancel", "bye", "ack", "hangup", "lost"),
+    *("ring 180", "ring 183", "accept", "reject 486", "reject 603", "cancel", "bye", "ack", "hangup", "lost", "abandon"),
     *("timer progress", "timer retransmit", "timer ack"),
 )
 OUTGOING_EVENTS = (
     *("1xx a", "1xx b", "2xx a", "2xx b", "failure 486", "failure 487", "failure 500", "failure 603", "cancel", "bye", "hangup", "lost"),
-    "timer ring",
+    *("100", "2xx b again", "timer ring"),
 )

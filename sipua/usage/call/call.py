@@ -74,6 +74,11 @@ class Call:
         return self._session.is_confirmed
 
     @property
+    def is_answered(self) -> bool:
+        """True once a 2xx was exchanged, also before its ACK."""
+        return self._session.is_answered
+
+    @property
     def was_confirmed(self) -> bool:
         """True once the call has been up, even if it is over now."""
         return self._session.confirmed_at is not None
@@ -107,7 +112,8 @@ class Call:
     async def answer(self) -> None:
         """Answer with 200 and return when the call is confirmed by ACK.
 
-        Raises :class:`CallEndedError` when the caller gives up first, :class:`CallError` when no media can be agreed on.
+        Raises :class:`CallEndedError` when the caller gives up first or :meth:`hangup` comes before the ACK, :class:`CallError` when
+        no media can be agreed on.
         """
         if self.is_ended:
             raise CallEndedError("the call is over")
@@ -211,6 +217,10 @@ class Call:
         self._session.on_end = handler
         if handler is not None and self.is_ended:
             handler()
+
+    def abandon(self) -> None:
+        """Send the BYE of a call that was hung up and still waits for its ACK: what an agent does before it closes."""
+        self._role.abandon()
 
     def close(self) -> None:
         """Forget the call at once, without a word to the peer: what an agent does with the calls that are left when it closes."""

@@ -11,9 +11,10 @@ from sipua.errors import CallEndedError, CallError, LimitError, ParseError, Tran
 from sipua.message import Request, Response, copy_record_route, make_response
 from sipua.sdp import Refusal
 from sipua.transaction.layer import ServerTransaction
+from sipua.transport.route import next_hop, target_of
 from sipua.usage.call.core import CallCore
-from sipua.usage.call.machine.effects import Confirmed, Over, Respond, SendBye
-from sipua.usage.call.machine.uas import IncomingInvite
+from sipua.usage.call.machine.effects import Confirmed, EndedBy, Over, Respond, SendBye
+from sipua.usage.call.machine.uas import IncomingInvite, IncomingState
 from sipua.usage.call.media import SDP, CallMedia, has_sdp, is_foreign_body
 from sipua.usage.call.reinvite import refused, unsupported_body
 from sipua.usage.call.session import CallState, Ending, Session
@@ -44,7 +45,8 @@ class Inbound:
     async def answer(self) -> None:
         """Send 200 and wait for the ACK; a second call waits for the same ACK.
 
-        Raises :class:`CallEndedError` when the call ends first, :class:`CallError` when no media can be agreed on (488 is sent then).
+        Raises :class:`CallEndedError` when the call ends first or our side hangs up before the ACK, :class:`CallError` when no media
+        can be agreed on (488 is sent then).
         """
         session = self._session
         if self._ok is None and not self._answering and not session.is_ended:
@@ -61,7 +63,8 @@ class Inbound:
                 self._answering = False
         await session.wait_confirmed()
         if session.confirmed_at is None or session.is_ended:
-            raise CallEndedError("the call ended before it was confirmed")
+            by = "" if session.ending is None else f", ended by {session.ending.by}"
+            raise CallEndedError(f"the 200 was not acknowledged{by}" if self._ok is not None else f"not answered{by}")
 
     def _accept(self) -> None:
         session = self._session
@@ -81,7 +84,11 @@ class Inbound:
         self._driver.feed(self._machine.accept(self._now))
 
     def _refuse(self, refusal: Refusal) -> None:
-        response = refused(self._session.invite, refusal, 0, self._tag)
+        session = self._session
+        wants = "; we speak PCMU and PCMA over RTP/AVP" if refusal.status == 488 else ""
+        call_id = printable(session.invite.call_id)
+        log.warning("call from %s refused with %d, Call-ID %s: %s%s", session.remote, refusal.status, call_id, refusal.text, wants)
+        response = refused(session.invite, refusal, 0, self._tag)
         self._ok = response  # Respond sends it: it carries Warning
         self._driver.feed(self._machine.reject(response.status))
 
@@ -102,6 +109,8 @@ class Inbound:
     def hangup(self, status: int) -> None:
         """End the call; an unanswered one gets *status*."""
         self._driver.feed(self._machine.hangup(status))
+        if self._machine.state is IncomingState.CLOSING:
+            self._session.wake_waiters()
 
     def lost(self) -> None:
         """The peer has lost the dialog."""
@@ -119,6 +128,10 @@ class Inbound:
                 self._driver.feed([*self._machine.ack(), *self._machine.hangup()])
                 return
         self._driver.feed(self._machine.ack())
+
+    def abandon(self) -> None:
+        """The agent closes: a call that waits for its ACK gets its BYE now."""
+        self._driver.feed(self._machine.abandon())
 
     def stop(self) -> None:
         """Shutdown."""
@@ -143,6 +156,9 @@ class Inbound:
             case SendBye():
                 session.send_bye()
             case Over(by):
+                if by is EndedBy.NO_ACK:
+                    contact, call_id = session.dialog.contact, printable(session.invite.call_id)
+                    log.warning("no ACK from %s, Call-ID %s: can it reach our Contact %s?", session.remote, call_id, contact)
                 session.now_over(Ending(by, self._refusal, session.peer_reason))
             case _:
                 log.error("effect %s is not an incoming call's", effect)
@@ -164,6 +180,15 @@ class Inbound:
         return response
 
 
+def _obstacle(state: DialogState) -> str:
+    """Return why no request of ours can ever leave in the dialog, ``""`` when one can: its next hop wants a transport we don't speak."""
+    try:
+        target_of(next_hop(state.new_request("BYE", 1)))
+    except (ParseError, TransportError) as error:
+        return printable(str(error))
+    return ""
+
+
 def receive_invite(core: CallCore, transaction: ServerTransaction) -> Session | None:
     """Make the call that an INVITE outside a dialog opens; None when it was refused on the spot."""
     request = transaction.request
@@ -177,6 +202,11 @@ def receive_invite(core: CallCore, transaction: ServerTransaction) -> Session | 
     except ParseError as error:
         log.info("INVITE from %s refused: %s", transaction.channel.remote, error)
         transaction.respond(make_response(request, error.status, f"Bad Request: {error.reason}", to_tag=tag))
+        return None
+    obstacle = _obstacle(state)
+    if obstacle:
+        log.warning("INVITE from %s refused: no way to %s: %s", transaction.channel.remote, printable(state.remote_target), obstacle)
+        transaction.respond(make_response(request, 480, to_tag=tag))
         return None
     channel = transaction.channel
     user = request.request_uri.unescaped_user or "cxmld"

@@ -86,6 +86,9 @@ class Outbound:
     def ack(self, ack: Request) -> None:
         """An ACK is nothing for a caller."""
 
+    def abandon(self) -> None:
+        """The agent closes: CANCEL or BYE has left already."""
+
     def stop(self) -> None:
         """Shutdown."""
         self._driver.stop()
@@ -94,11 +97,12 @@ class Outbound:
         self._driver.feed(self._machine.failure(408 if failure is Failure.TIMEOUT else 503))
 
     def _on_response(self, response: Response) -> None:
-        if response.status == 100:
-            return
         try:
             if response.is_provisional:
                 effects = self._machine.provisional(response.status, self._fork(response), self.session.core.loop.time())
+            elif response.is_success and self._machine.ignores(response.to.tag):
+                log.warning("200 of one more fork of Call-ID %s ignored", printable(response.call_id))
+                return
             elif response.is_success:
                 effects = self._machine.success(self._fork(response))
             else:
@@ -134,8 +138,8 @@ class Outbound:
         tag = response.to.tag
         dialog = self._forks.get(tag)
         if dialog is None:
-            if response.is_provisional and (not tag or len(self._forks) >= MAX_FORKS):
-                return tag  # RFC 3261 §13.2.2.1: no dialog
+            if response.is_provisional and (response.status == 100 or not tag or len(self._forks) >= MAX_FORKS):
+                return tag  # RFC 3261 §12.1, §13.2.2.1: no dialog
             state = DialogState.from_uac(self._attempt.request, response)
             contact = self._attempt.request.headers.get("Contact") or ""
             dialog = self._forks[tag] = Dialog(state, self.session.core.dialogs, contact, self._authenticator)

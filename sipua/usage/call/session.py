@@ -56,6 +56,9 @@ class Role(Protocol):
     def ack(self, ack: Request) -> None:
         """An ACK for a 2xx of ours came."""
 
+    def abandon(self) -> None:
+        """The agent closes: end now what waits for the peer."""
+
     def stop(self) -> None:
         """Shutdown: never wake again."""
 
@@ -136,7 +139,7 @@ class Session:
         return self._dialog is None or self.invite.from_.tag == self._dialog.state.local_tag
 
     async def wait_confirmed(self) -> None:
-        """Return when the call is confirmed or over."""
+        """Return when the call is confirmed or over, or our side has hung up before the ACK."""
         await self._confirmed.wait()
 
     async def wait_over(self) -> None:
@@ -150,6 +153,10 @@ class Session:
         if not self.is_ended:
             self.state = CallState.CONFIRMED
         self.confirmed_at = self.core.loop.time()
+        self._confirmed.set()
+
+    def wake_waiters(self) -> None:
+        """Our side has hung up before the ACK: the call won't be of use to anybody who waits for it."""
         self._confirmed.set()
 
     def now_over(self, ending: Ending) -> None:
@@ -256,7 +263,7 @@ class Session:
         return self._peer_reason
 
     def on_overtaken(self, transaction: ServerTransaction) -> None:
-        """A request that was overtaken is of no use to a call."""
+        """A request that was overtaken is of no use to a call; BYE never counts as one."""
 
     def on_ack(self, ack: Request) -> None:
         """An ACK belongs to the first INVITE or to a re-INVITE, as its number says (RFC 3261 §13.3.1.4)."""

@@ -15,6 +15,7 @@ from sipua.transaction.exchange import Exchanger
 from sipua.transaction.layer import ServerTransaction, TransactionLayer
 from sipua.transport.base import Channel, Endpoint
 from tests.support.messages import request as make_request
+from tests.support.tables import SPEC, read_table
 
 pytestmark = pytest.mark.looptime
 
@@ -156,8 +157,23 @@ async def test_overtaken_request_is_answered_500_and_told_to_its_usage() -> None
     bench.dialog.attach(usage)
     assert bench.receive("NOTIFY", cseq=20) == []
     assert bench.receive("NOTIFY", cseq=19) == [500]
-    assert bench.receive("BYE", cseq=19) == [500]
+    assert bench.receive("BYE", cseq=19) == [481]
     assert usage.overtaken == ["NOTIFY"]
+
+
+@pytest.mark.parametrize("row", read_table(SPEC / "dialog.md", "Overtaken requests"), ids=lambda row: row["Request"])
+async def test_every_row_of_the_overtaken_requests_holds(row: dict[str, str]) -> None:
+    bench = Bench()
+    method = row["Request"]
+    usage = FakeUsage(("OPTIONS", method))
+    bench.dialog.attach(usage)
+    bench.receive("OPTIONS", cseq=20)
+    served = method == "BYE"
+    for number in (20, 19):
+        assert bench.receive(method, cseq=number) == ([] if served else [500])
+    assert usage.got == ["OPTIONS", *([method] * 2 if served else [])]
+    assert usage.overtaken == ([] if served else [method] * 2)
+    assert (row["Answer"], row["Usage"]) == (("200", "serves it") if served else ("500", "is told"))
 
 
 async def test_refused_request_takes_its_number_all_the_same() -> None:

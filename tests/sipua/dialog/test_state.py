@@ -112,6 +112,16 @@ def test_what_opens_a_dialog_needs_a_contact() -> None:
         DialogState.from_uac(sent, answer(sent, 200, ""))
 
 
+@pytest.mark.parametrize("contact", ["<tel:+4912>", "<mailto:x@y>"])
+def test_a_contact_that_is_no_sip_uri_opens_no_dialog_but_an_early_one(contact: str) -> None:
+    sent = invite()
+    with pytest.raises(ParseError):
+        DialogState.from_uas(invite(contact), "t")
+    with pytest.raises(ParseError):
+        DialogState.from_uac(sent, answer(sent, 200, contact))
+    assert DialogState.from_uac(sent, answer(sent, 183, contact)).remote_target == "sip:bob@192.0.2.2"
+
+
 @pytest.mark.parametrize("broken", ["<sip:p1", "p1", "<sip:p1;lr>, <:>", '"<sip:p1>'])
 def test_a_broken_record_route_opens_and_confirms_nothing(broken: str) -> None:
     sent = invite()

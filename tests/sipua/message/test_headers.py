@@ -19,7 +19,8 @@ from sipua.message.headers import COMPACT
         ("rack", "RAck"),
         ("MIME-VERSION", "MIME-Version"),
         ("p-asserted-identity", "P-Asserted-Identity"),
-        ("x-my-header", "X-My-Header"),
+        ("x-my-header", "x-my-header"),
+        ("X-customID", "X-customID"),
         ("r", "Refer-To"),
         ("B", "Referred-By"),
         ("l", "Content-Length"),
@@ -55,7 +56,30 @@ def test_set_replaces_all_lines_in_the_place_of_the_first() -> None:
     headers = Headers([("X-A", "1"), ("X-B", "2"), ("X-A", "3")])
     headers.set("x-a", "new")
     headers.set("X-C", "4")
-    assert list(headers) == [("X-A", "new"), ("X-B", "2"), ("X-C", "4")]
+    assert list(headers) == [("x-a", "new"), ("X-B", "2"), ("X-C", "4")]
+
+
+def test_an_unknown_name_keeps_its_spelling_and_is_found_in_any() -> None:
+    headers = Headers()
+    headers.add("X-customID", "1")
+    headers.add("x-customid", "2")
+    assert list(headers) == [("X-customID", "1"), ("x-customid", "2")]
+    for name in ("X-customID", "X-CUSTOMID", "x-customid"):
+        assert (headers.get(name), headers.lines(name), headers.values(name), headers.count(name)) == ("1", ["1", "2"], ["1", "2"], 2)
+        assert name in headers
+    other = headers.copy()
+    headers.remove_first("X-CUSTOMid")
+    assert list(headers) == [("x-customid", "2")]
+    headers.remove("X-CustomId")
+    other.set("X-CustomId", "3")
+    assert (list(headers), list(other)) == ([], [("X-CustomId", "3")])
+
+
+def test_a_known_name_is_found_in_any_spelling() -> None:
+    headers = Headers([("Call-ID", "1")])
+    assert headers.get("call-id") == headers.get("CALL-ID") == headers.get("i") == "1"
+    assert headers.get("Via") is None
+    assert headers.get("X-Absent") is None
 
 
 def test_values_split_at_commas_outside_quotes_and_brackets() -> None:

@@ -82,6 +82,15 @@ async def test_challenge_is_answered_once_with_the_next_number(bench: Bench) -> 
     assert bench.attempts == [1, 2]
 
 
+async def test_challenge_is_the_answer_when_its_sender_has_lost_interest(bench: Bench) -> None:
+    exchange = bench.exchanger.exchange(options(), authenticator(), lambda: next(bench.numbers), may_retry=lambda: False)
+    sent = asyncio.get_running_loop().create_task(exchange)
+    bench.peer.reply(await bench.peer.request("OPTIONS"), 401, CHALLENGE)
+    assert (await sent).status == 401
+    assert next(bench.numbers) == 2
+    assert len(bench.peer.all("OPTIONS")) == 1
+
+
 async def test_challenge_without_credentials_is_the_answer(bench: Bench) -> None:
     sent = bench.send(options())
     bench.peer.reply(await bench.peer.request("OPTIONS"), 407, ("Proxy-Authenticate", "Digest realm=x"))

@@ -231,6 +231,22 @@ async def test_a_request_that_comes_a_second_way_gets_482(layer: TransactionLaye
     assert len(user.requests) == 2
 
 
+async def test_a_request_that_was_refused_may_come_another_way_and_one_that_was_taken_may_not(
+    layer: TransactionLayer, net: Loopback, user: Any
+) -> None:
+    for status, answers in ((503, 2), (302, 2), (699, 2), (200, 1)):
+        user.requests.clear()
+        net.receive(request("INVITE", branch=f"z9hG4bKa{status}", call_id=str(status)), net.channel())
+        user.requests[0].respond(response(user.requests[0].request, status))
+        net.receive(request("INVITE", branch=f"z9hG4bKb{status}", call_id=str(status)), net.channel())
+        assert len(user.requests) == answers, status
+        net.receive(request("INVITE", branch=f"z9hG4bKc{status}", call_id=str(status)), net.channel())
+        assert len(user.requests) == answers, "the second one is ongoing"
+    await asyncio.sleep(33)  # the end of the refused one leaves the mark of the second alone
+    net.receive(request("INVITE", branch="z9hG4bKd", call_id="503"), net.channel())
+    assert net.names[-1] == "482"
+
+
 async def test_inside_a_dialog_nothing_is_merged(layer: TransactionLayer, net: Loopback, user: Any) -> None:
     net.receive(request("INFO", to_tag="b1"), net.channel())
     net.receive(request("INFO", to_tag="b1", branch="z9hG4bKb2"), net.channel())

@@ -6,6 +6,9 @@ from sipua.effects import Effect
 from sipua.timers import TimerSet
 from sipua.usage.call.machine.effects import Ack, Bye, Cancel, EndedBy, Established, Failed, Over, Progress, SendBye
 
+MAX_SURPLUS = 32
+"""Forks that are acknowledged and ended beside the call's: a callee has some devices, not hundreds."""
+
 
 class OutgoingState(StrEnum):
     """States of the table."""
@@ -25,13 +28,19 @@ class OutgoingInvite:
         self.timers = TimerSet()
         self._ring_limit_s = ring_limit_s
         self._tag: str | None = None  # of the fork whose dialog is the call's
+        self._surplus: set[str] = set()  # tags of the forks that have their BYE
 
     def provisional(self, status: int, tag: str, now: float) -> list[Effect]:
-        """A 1xx other than 100 came; the limit on ringing starts with the first one (RFC 3261 §16.8 has no timer C for a UA)."""
+        """A 1xx came; the limit on ringing starts with the first one, 100 included, which stops timer B (RFC 3261 §17.1.1.2)."""
         if self.state is OutgoingState.CALLING:
             self._enter(OutgoingState.PROCEEDING)
             self.timers.start("ring", now + self._ring_limit_s)
-        return [Progress(status, tag)] if self.state is OutgoingState.PROCEEDING else []
+        return [Progress(status, tag)] if self.state is OutgoingState.PROCEEDING and status > 100 else []
+
+    def ignores(self, tag: str) -> bool:
+        """Tell whether a 2xx of the fork *tag* is one too many: it gets no ACK, so that fork ends itself (RFC 3261 §13.3.1.4)."""
+        is_known = tag == self._tag or tag in self._surplus
+        return not is_known and len(self._surplus) >= MAX_SURPLUS
 
     def success(self, tag: str) -> list[Effect]:
         """A 2xx came, the first, a repeated one, or that of another fork (RFC 3261 §13.2.2.4)."""
@@ -39,8 +48,11 @@ class OutgoingInvite:
             self._tag = tag
             self._enter(OutgoingState.CONFIRMED)
             return [Ack(tag), Established(tag)]
-        if tag == self._tag:
+        if tag == self._tag or tag in self._surplus:
             return [Ack(tag)]
+        if self.ignores(tag):
+            return []
+        self._surplus.add(tag)
         if self.state is OutgoingState.CANCELING:
             # the 2xx won the race against CANCEL (RFC 3261 §9.1)
             self._enter(OutgoingState.ENDED)

@@ -102,6 +102,13 @@ class IncomingInvite:
             return [SendBye(), Over(EndedBy.LOST)]
         return []
 
+    def abandon(self) -> list[Effect]:
+        """The agent closes: an ACK that is missing can't be waited for, so BYE leaves without it (docs/spec/invite.md)."""
+        if self.state not in _WAITING:
+            return []
+        self._enter(IncomingState.ENDED)
+        return [Confirmed(), SendBye(), Over(EndedBy.LOCAL)]
+
     def tick(self, now: float) -> list[Effect]:
         """Handle what is due."""
         effects: list[Effect] = []

@@ -77,10 +77,26 @@ async def test_request_that_goes_back_in_number_gets_500_and_changes_nothing() -
         dialog.send("INFO", cseq=50)
         await stage.peer.response("200 INFO")
         for number in (49, 1, 50):
-            dialog.send("BYE", cseq=number)
-            await stage.peer.response("500 BYE", 0.1)
+            dialog.send("UPDATE", cseq=number)
+            await stage.peer.response("500 UPDATE", 0.1)
         assert call.is_confirmed
         dialog.send("BYE", cseq=2**31)
+        await stage.peer.response("200 BYE", 0.1)
+
+
+@pytest.mark.parametrize("is_caller", [False, True])
+async def test_bye_whose_first_copy_is_lost_and_that_is_overtaken_ends_the_call(is_caller: bool) -> None:
+    async with raw_stage() as stage:
+        call, dialog = await (stage.dialed() if is_caller else stage.established())
+        bye = dialog.request("BYE", ("Reason", "Q.850;cause=16"))  # its first copy never arrives
+        dialog.send("OPTIONS")
+        await stage.peer.response("200 OPTIONS", 0.1)
+        await asyncio.sleep(0.5)
+        stage.peer.send(bye)
+        await stage.peer.response("200 BYE", 0.1)
+        ending = await asyncio.wait_for(call.wait_ended(), 0.1)
+        assert (ending.by, ending.reason) == (EndedBy.PEER, "Q.850;cause=16")
+        stage.peer.send(bye)  # the 200 was lost as well
         await stage.peer.response("200 BYE", 0.1)
 
 

@@ -20,7 +20,7 @@ from sipua.usage.call.machine.effects import (
     Respond,
 )
 from sipua.usage.call.machine.glare import OTHER_WAIT_S, OWNER_WAIT_S, RETRY_AFTER_S, Pending, answer_invite, may_send_invite, wait_range
-from sipua.usage.call.machine.uac import OutgoingInvite, OutgoingState
+from sipua.usage.call.machine.uac import MAX_SURPLUS, OutgoingInvite, OutgoingState
 from sipua.usage.call.machine.uas import PROGRESS_INTERVAL_S, IncomingInvite, IncomingState
 from sipua.usage.call.reinvite import Reinvites
 from tests.support.call_machines import (
@@ -128,13 +128,27 @@ def test_the_tables_name_every_state() -> None:
 
 
 @pytest.mark.parametrize("way", [("failure 486",), ("cancel", "failure 487"), ("1xx a", "cancel", "2xx a")], ids=", ".join)
-def test_a_call_that_was_never_established_answers_every_2xx_with_ack_and_bye(way: tuple[str, ...]) -> None:
+def test_a_call_that_was_never_established_answers_every_fork_with_ack_and_one_bye(way: tuple[str, ...]) -> None:
     made = OutgoingInvite(RING_LIMIT_S)
     for event in way:
         play_outgoing(made, event)
     assert made.state is OutgoingState.ENDED
-    for tag in ("a", "b", "a"):
+    for tag in ("b", "c"):
         assert made.success(tag) == [Ack(tag), Bye(tag)]
+        assert made.success(tag) == [Ack(tag)]
+
+
+def test_a_flood_of_forks_that_answer_is_passed_over_beyond_the_limit() -> None:
+    made = OutgoingInvite(RING_LIMIT_S)
+    made.success("ours")
+    for number in range(MAX_SURPLUS):
+        assert not made.ignores(str(number))
+        assert made.success(str(number)) == [Ack(str(number)), Bye(str(number))]
+    assert made.ignores("one more")
+    assert made.success("one more") == []
+    for tag in ("ours", "0"):
+        assert not made.ignores(tag)
+        assert made.success(tag) == [Ack(tag)]
 
 
 def sent_at(made: IncomingInvite | ReinviteAck, until: float) -> list[tuple[float, str]]:
@@ -167,7 +181,8 @@ def test_a_provisional_answer_is_repeated_every_minute() -> None:
 
 def test_the_limit_on_ringing_runs_from_the_first_provisional_response() -> None:
     made = OutgoingInvite(RING_LIMIT_S)
-    made.provisional(180, "a", NOW)
+    assert made.provisional(100, "", NOW) == []
+    made.provisional(180, "a", NOW + 10)
     made.provisional(183, "b", NOW + 20)
     assert made.timers.next_deadline == NOW + RING_LIMIT_S
     assert made.tick(NOW + RING_LIMIT_S - 1) == []

@@ -10,6 +10,7 @@ from sipua.message import Request, make_response
 from sipua.usage.call.call import Call
 from sipua.usage.call.core import CallSettings
 from sipua.usage.call.machine.effects import EndedBy
+from sipua.usage.call.machine.uac import MAX_SURPLUS
 from sipua.usage.call.session import CallState
 from tests.support.raw_peer import AGENT, OFFER, PEER, VIDEO, RawDialog, RawStage, header, raw_stage, tag_of
 
@@ -111,6 +112,53 @@ async def test_flood_of_forks_is_bounded() -> None:
         stage.peer.reply(invite, 200, ("Contact", stage.peer.contact), body=OFFER, tag="last")
         await call.wait_answered()
         await call.hangup()
+
+
+async def test_flood_of_forks_that_answer_is_bounded() -> None:
+    async with raw_stage() as stage:
+        stage.peer.answers["BYE"] = 200
+        call, invite = await _calling(stage)
+        for number in range(200):
+            stage.peer.reply(invite, 200, ("Contact", stage.peer.contact), body=OFFER, tag=f"t{number}")
+        await call.wait_answered()
+        await asyncio.sleep(1)
+        assert len(call._role._forks) == len(stage.peer.all("ACK")) == MAX_SURPLUS + 1  # type: ignore[union-attr]
+        assert len(stage.peer.all("BYE")) == MAX_SURPLUS
+        await call.hangup()
+
+
+async def test_repeated_2xx_of_a_surplus_fork_or_after_the_cancel_gets_its_ack_and_no_second_bye() -> None:
+    async with raw_stage() as stage:
+        stage.peer.answers["BYE"] = 200
+        for is_cancelled in (True, False):
+            stage.peer.arrivals.clear()
+            call, invite = await _calling(stage)
+            stage.peer.reply(invite, 180, ("Contact", stage.peer.contact), tag="late")
+            await asyncio.sleep(0.1)
+            if is_cancelled:
+                await call.hangup()
+                stage.peer.reply(await stage.peer.request("CANCEL"), 200)
+            else:
+                stage.peer.reply(invite, 200, ("Contact", stage.peer.contact), body=OFFER, tag="first")
+                await call.wait_answered()
+                await stage.peer.request("ACK")
+            for _ in range(4):
+                stage.peer.reply(invite, 200, ("Contact", stage.peer.contact), body=OFFER, tag="late")
+                assert tag_of(await stage.peer.request("ACK", 0.1)) == "late"
+                await asyncio.sleep(0.5)
+            assert [tag_of(bye) for bye in stage.peer.all("BYE")] == ["late"]
+            await call.hangup()
+
+
+async def test_peer_that_says_100_and_no_more_is_cancelled_at_the_limit_on_ringing() -> None:
+    async with raw_stage(settings=CallSettings(ring_limit_s=60.0)) as stage:
+        call, invite = await _calling(stage)
+        stage.peer.reply(invite, 100)
+        await stage.peer.request("CANCEL", 61)
+        assert stage.peer.times("CANCEL")[0] == 60.0
+        assert not call.is_ended
+        ending = await asyncio.wait_for(call.wait_ended(), 33)  # 64*T1 after the CANCEL (RFC 3261 §9.1)
+        assert ending.by is EndedBy.LOCAL
 
 
 @pytest.mark.parametrize("status", [302, 403, 404, 486, 488, 500, 503, 600, 603, 499])
