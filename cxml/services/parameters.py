@@ -12,6 +12,7 @@ MAX_SIP_HEADERS = 32  # header fields of the INVITE that are passed on
 MAX_SIP_HEADER_CHARS = 1024  # one value; a longer one is left out, since a cut one would be wrong
 MAX_SIP_HEADERS_CHARS = 8192  # names and values together: servers refuse larger query strings
 
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")  # what forges lines and steers terminals where an application logs it
 _PASSED_ON = re.compile(r"[Xx]-[A-Za-z0-9.!%*_+`'~-]+")  # RFC 3261 §25.1 token
 
 
@@ -64,8 +65,11 @@ def fact_parameters(facts: CallFacts) -> tuple[dict[str, str], tuple[str, ...]]:
 
 
 def clean(params: Mapping[str, str]) -> dict[str, str]:
-    """Return *params* with what UTF-8 can't encode (lone surrogates from undecodable SIP bytes) replaced by ``?``."""
-    return {_encodable(name): _encodable(value) for name, value in params.items()}
+    """Return *params* fit to be sent: what UTF-8 can't encode (lone surrogates from undecodable SIP bytes) is replaced by ``?``.
+
+    So are control characters and line separators, except the tab: it is white space in SIP.
+    """
+    return {_safe(name): _safe(value) for name, value in params.items()}
 
 
 def form_body(params: Mapping[str, str]) -> bytes:
@@ -84,8 +88,10 @@ def with_query(url: str, params: Mapping[str, str]) -> str:
 _quoted = lru_cache(maxsize=4096)(quote_plus)  # names, statuses and one call's facts come again and again
 
 
-def _encodable(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+def _safe(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
+    return _CONTROL.sub("?", text).encode("utf-8", "replace").decode("utf-8")
 
 
 def _sip_headers(headers: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:

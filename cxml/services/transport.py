@@ -6,20 +6,23 @@ Only the transport is aiohttp's. Redirects, cookies, retries and limits are the 
 
 import asyncio
 import os
+import select
 import socket
 import ssl
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 import httpx
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from yarl import URL
 
 CHUNK_BYTES = 16384  # one read; the body limit is counted after each
 KEEPALIVE_S = 4.0  # below the 5 s after which Node's and uvicorn's servers close an idle connection
 MAX_CONNECTIONS = 1000  # descriptors are shared with SIP over TCP
-MAX_STALE = 2  # idle connections that may turn out to be closed before one request fails
 DNS_CACHE_S = 10  # a changed address is seen soon, a burst of calls asks once
 
 _SKIPPED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -41,21 +44,13 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._timeouts: dict[tuple[float | None, float | None], aiohttp.ClientTimeout] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send *request* once; only an idle connection that the server had closed meanwhile is replaced and the request sent again."""
+        """Send *request* once: a connection lost after the first byte is an error, for the server may have acted on what it read."""
         session = self._session
         if session is None:
             session = self._session = self._open_session()
         body = await request.aread()
         with _as_httpx_error():
-            for _ in range(MAX_STALE):
-                trace = SimpleNamespace(fresh=False)
-                try:
-                    return await self._send(session, request, body, trace)
-                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as exc:
-                    # RFC 9112 §9.3.1: an idle connection may be closed at any time. The idempotency key marks the repetition.
-                    if trace.fresh or session.closed or isinstance(exc, aiohttp.ClientConnectorError):
-                        raise
-            return await self._send(session, request, body, SimpleNamespace(fresh=True))
+            return await self._send(session, request, body)
 
     async def aclose(self) -> None:
         """Close every connection and wait until the sockets are released."""
@@ -64,7 +59,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             await session.close()
             await asyncio.sleep(0)
 
-    async def _send(self, session: aiohttp.ClientSession, request: httpx.Request, body: bytes, trace: SimpleNamespace) -> httpx.Response:
+    async def _send(self, session: aiohttp.ClientSession, request: httpx.Request, body: bytes) -> httpx.Response:
         response = await session.request(
             request.method,
             URL(str(request.url), encoded=True),
@@ -72,7 +67,6 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             data=body or None,
             allow_redirects=False,
             timeout=self._timeout(request.extensions.get("timeout", {})),
-            trace_request_ctx=trace,
         )
         return httpx.Response(
             response.status, headers=response.raw_headers, stream=_Body(response), extensions={"http_version": b"HTTP/1.1"}
@@ -88,20 +82,18 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return found
 
     def _open_session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
+        connector = _Connector(
             limit=self._max_connections,
             keepalive_timeout=KEEPALIVE_S,
             ttl_dns_cache=DNS_CACHE_S,
             ssl=self._ssl_context if self._ssl_context is not None else True,
         )
-        tracing = aiohttp.TraceConfig()
-        tracing.on_connection_create_start.append(_mark_fresh)
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),  # cookies belong to a call, the pool to all of them
             auto_decompress=False,
             skip_auto_headers=_SKIPPED,
-            trace_configs=[tracing],
+            middlewares=[_send_once],
         )
 
 
@@ -120,8 +112,59 @@ class _Body(httpx.AsyncByteStream):
         self._response.close()
 
 
-async def _mark_fresh(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: aiohttp.TraceConnectionCreateStartParams) -> None:
-    context.trace_request_ctx.fresh = True
+class _Connector(aiohttp.TCPConnector):
+    """A pool that gives out no idle connection that the server has closed, even if the loop has not noticed yet.
+
+    A server may close an idle connection at any time (RFC 9112 §9.3.1). Before the first byte of a request is written another one
+    takes its place at no risk; afterwards nobody knows what the server has read.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._used: weakref.WeakSet[Any] = weakref.WeakSet()  # a new TLS connection is readable too: session tickets
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  the signature is aiohttp's
+    ) -> Connection:
+        """Return a new connection, or an idle one on which nothing has come in: no end, and no answer to nothing."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            if connection.protocol not in self._used:
+                self._used.add(connection.protocol)
+                return connection
+            if not _is_readable(connection.transport):
+                return connection
+            connection.close()
+
+
+def _is_readable(transport: asyncio.Transport | None) -> bool:
+    """Tell whether there is something to read: the end of the stream, too."""
+    found = None if transport is None else transport.get_extra_info("socket")
+    if found is None or found.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(found.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending a GET again: it does so for the two errors below, and an action may be a GET."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
+        raise aiohttp.ClientConnectionError("the connection was lost") from exc
+
+
+def _payload_error(error: aiohttp.ClientError) -> httpx.TransportError:
+    """Tell an answer that ended early, by its Content-Length or in the middle of a chunk, from one that is no HTTP."""
+    if "Not enough data" in str(error.__cause__ or error):
+        return httpx.ReadError("the connection was lost before the answer was complete")
+    return httpx.RemoteProtocolError("the response is not valid HTTP")
 
 
 @contextmanager
@@ -145,7 +188,7 @@ def _as_httpx_error() -> Iterator[None]:
     except aiohttp.ClientConnectionError as exc:
         raise httpx.ReadError("the server closed the connection") from exc
     except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as exc:
-        raise httpx.RemoteProtocolError("the response is not valid HTTP") from exc
+        raise _payload_error(exc) from exc
     except aiohttp.InvalidURL as exc:
         raise httpx.UnsupportedProtocol("not a usable URL") from exc
     except aiohttp.ClientError as exc:

@@ -53,6 +53,13 @@ def test_undecodable_bytes_of_sip_become_question_marks() -> None:
     assert clean({"From": "Jörg"}) == {"From": "Jörg"}
 
 
+def test_control_characters_of_sip_never_reach_an_application() -> None:
+    facts = CallFacts("CA1", caller_name="\x1b[31mBob\u2028\x00\x7f\x9b1m\tZoë", sip_headers={"X-A": "a\x85b\tc\u2029d"})
+    params, _ = fact_parameters(facts)
+    assert (params["CallerName"], params["SipHeader_X-A"]) == ("?[31mBob????1m\tZoë", "a?b\tc?d")
+    assert clean({"Detail": "one\r\ntwo"}) == {"Detail": "one??two"}
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
