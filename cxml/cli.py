@@ -5,8 +5,10 @@ What a user can cause ends with one clear text and an exit status, never with a 
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Coroutine
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -19,9 +21,9 @@ from rich.console import Console
 from cxml.daemon.config import Config, Log, LogLevel, load_config
 from cxml.daemon.logging import configure_logging
 from cxml.daemon.metrics import daemon_version
-from cxml.document import MAX_BYTES, Level, lint
+from cxml.document import MAX_BYTES, Diagnostic, Level, lint
 from cxml.errors import ConfigError, CxmlError
-from cxml.services.target import parse_target, without_secrets
+from cxml.services.target import parse_target, without_query, without_secrets
 from sipua.errors import SipError, printable
 
 FAULT: Final = 1
@@ -33,6 +35,10 @@ DEFAULT_CONFIG: Final = Path("cxmld.toml")
 
 FETCH_TIMEOUT_S: Final = 10.0
 MAX_REDIRECTS: Final = 3
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_XML_TYPE: Final = re.compile(r"(?:text/(?:xml|html)|application/xml|[a-z0-9.!#$&^_-]+/[a-z0-9.!#$&^_+-]+\+xml)", re.IGNORECASE)
+"""What the daemon takes for a document; a test holds it against the daemon's own."""
+
 _HEADERS: Final = {"Accept": "text/xml, application/xml;q=0.9, */*;q=0.1", "Accept-Encoding": "identity"}
 
 app = typer.Typer(
@@ -54,6 +60,13 @@ class DemoOutcome(StrEnum):
     BUSY = "busy"
     DECLINES = "declines"
     UNAVAILABLE = "unavailable"
+
+
+def _demo_outcome(text: str) -> DemoOutcome:
+    try:
+        return DemoOutcome(text)
+    except ValueError:
+        raise typer.BadParameter(f"{printable(text, 60)!r} is not one of {', '.join(DemoOutcome)}.") from None
 
 
 _CONFIG_HELP: Final = "TOML file; default: cxmld.toml in the current folder, if there is one."
@@ -94,7 +107,10 @@ def serve(
 
 @app.command()
 def demo(
-    outcome: Annotated[DemoOutcome, typer.Option("--outcome", help="What the target of the transfer does.")] = DemoOutcome.ANSWERS,
+    outcome: Annotated[
+        DemoOutcome,
+        typer.Option("--outcome", parser=_demo_outcome, metavar="|".join(DemoOutcome), help="What the target of the transfer does."),
+    ] = DemoOutcome.ANSWERS,
 ) -> None:
     """Make one call and one transfer on loopback, with daemon, phone and application in this process, and print the ladder."""
     configure_logging(Log(level=LogLevel.WARNING))
@@ -113,10 +129,12 @@ def lint_document(
 ) -> None:
     """Check a cXML document: one finding a line. Exit status 1 if there are errors, 2 if it can't be read."""
     try:
-        body = _read(source)
+        body, warning = _read(source)
     except (OSError, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         _fail(f"{_source_name(source)}: can't be read: {_cause(error)}", UNREADABLE)
-    findings = lint(body, source)
+    findings = [_as_read(finding) for finding in lint(body, source)]
+    if warning:
+        typer.echo(f"{_source_name(source)}:1:1: warning {warning}")
     for finding in findings:
         typer.echo(finding.format(_source_name(source)))
     if any(finding.level is Level.ERROR for finding in findings):
@@ -156,14 +174,18 @@ def _summary(config: Config) -> list[tuple[str, str]]:
     rows = [
         ("SIP", ", ".join(config.sip.listen)),
         ("HTTP", config.http.listen or "none"),
-        ("first document", f"{voice.method} {without_secrets(voice.url)}"),
-        ("fallback", f"{voice.fallback_method} {without_secrets(voice.fallback_url)}" if voice.fallback_url else "none"),
+        ("first document", f"{voice.method} {_shown_url(voice.url)}"),
+        ("fallback", f"{voice.fallback_method} {_shown_url(voice.fallback_url)}" if voice.fallback_url else "none"),
         ("signatures", ", ".join(name for name, key in signed.items() if key.get_secret_value()) or "none"),
     ]
     for peer in config.peers:
         registering = f", registers as {peer.username} at {peer.uri}" if peer.is_registering else ""
         rows.append((f"peer {peer.name}", f"calls from {', '.join(str(network) for network in peer.networks)}{registering}"))
     return rows if config.peers else [*rows, ("peers", "none: calls are taken from this machine only")]
+
+
+def _shown_url(url: str) -> str:
+    return without_query(without_secrets(url))  # applications take keys in the query, too
 
 
 def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -181,20 +203,31 @@ def _is_url(source: str) -> bool:
 
 
 def _source_name(source: str) -> str:
-    return "<stdin>" if source == "-" else printable(without_secrets(source) if _is_url(source) else source)
+    return "<stdin>" if source == "-" else repr(source) if not source else printable(without_secrets(source) if _is_url(source) else source)
 
 
-def _read(source: str) -> bytes:
-    """Return the document, at most one byte more than a document may have: that one byte is an error of its own."""
+def _as_read(finding: Diagnostic) -> Diagnostic:
+    """Don't give the size of a document of which only the beginning was read."""
+    return replace(finding, message=f"the document has more than {MAX_BYTES} bytes") if finding.slug == "too-large" else finding
+
+
+def _read(source: str) -> tuple[bytes, str]:
+    """Return the document and a warning about how it came, or "". At most one byte is read more than a document may have:
+    that one is an error of its own. Raises what :func:`lint_document` reports.
+    """
+    if not source:
+        raise ValueError("name a file, a URL or - for standard input")
     if source == "-":
-        return sys.stdin.buffer.read(MAX_BYTES + 1)
+        return sys.stdin.buffer.read(MAX_BYTES + 1), ""
     if not _is_url(source):
+        if _SCHEME.match(source) and not Path(source).exists():
+            raise ValueError("of URLs only http and https are read")
         with Path(source).open("rb") as stream:
-            return stream.read(MAX_BYTES + 1)
+            return stream.read(MAX_BYTES + 1), ""
     return asyncio.run(_fetch(source))
 
 
-async def _fetch(url: str) -> bytes:
+async def _fetch(url: str) -> tuple[bytes, str]:
     body = bytearray()
     hooks = {"request": [_check_target]}
     async with (
@@ -209,7 +242,10 @@ async def _fetch(url: str) -> bytes:
             body += chunk
             if len(body) > MAX_BYTES:
                 break
-    return bytes(body[: MAX_BYTES + 1])
+        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+    refused = body and not _XML_TYPE.fullmatch(media_type)
+    warning = f"12300 the daemon refuses the Content-Type {printable(media_type, 80)!r}; send text/xml" if refused else ""
+    return bytes(body[: MAX_BYTES + 1]), warning
 
 
 async def _check_target(request: httpx.Request) -> None:

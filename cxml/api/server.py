@@ -11,10 +11,11 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from cxml.api.connection import LimitedProtocol
 from sipua.driver import TaskSet
 
 MAX_REQUESTS: Final = 100
-"""Connections and requests at a time; beyond it 503: probes and scrapers are few, and calls come first."""
+"""Connections and requests at a time; beyond it idle connections go, then 503: probes are few, and calls come first."""
 
 IDLE_S: Final = 5
 """A kept-alive connection without a request is closed after so many seconds."""
@@ -82,7 +83,7 @@ async def serve(app: ASGIApp, host: str, port: int) -> AsyncIterator[Listening]:
             access_log=False,
             lifespan="off",
             ws="none",
-            http="h11",
+            http=LimitedProtocol,
             server_header=False,
             proxy_headers=False,
             limit_concurrency=MAX_REQUESTS,

@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from cxml.calls.facts import SidStyle
-from cxml.daemon.config_checks import CHECKS
+from cxml.daemon.config_checks import CHECKS, NAMELESS
 from cxml.daemon.config_model import (
     Account,
     Config,
@@ -100,32 +100,32 @@ def _report(sources: Sources) -> str:
 
 
 def _validate(sources: Sources) -> Config:
-    """Check section by section, so that a fault in one hides none in another; what is broken is left at its default."""
+    """Check setting by setting, so that a fault in one hides none in another; what is broken is left at its default."""
     sections: dict[str, Any] = {}
     for name, values in sources.values.items():
         model = type(Config.model_fields[name].default)
-        section = _section(sources, model, values, (name,))
-        if section is not None:
-            sections[name] = section
-    peers = [_section(sources, Peer, values, ("peers", index)) for index, values in enumerate(sources.peers)]
-    if all(peer is not None for peer in peers):
-        sections["peers"] = tuple(peers)
+        sections[name] = _section(sources, model, values, (name,))
+    sections["peers"] = tuple(_section(sources, Peer, values, ("peers", index)) for index, values in enumerate(sources.peers))
     config = Config.model_construct(**sections)
-    for needed, check in CHECKS:
-        if needed <= sections.keys():
-            for path, message in check(config):
-                sources.complain(path, message)
+    for check in CHECKS:
+        for path, message in check(config, sources.broken):
+            sources.complain(path, message)
     return config
 
 
-def _section(sources: Sources, model: type[BaseModel], values: dict[str, object], path: tuple[str | int, ...]) -> BaseModel | None:
+def _section(sources: Sources, model: type[BaseModel], values: dict[str, object], path: tuple[str | int, ...]) -> BaseModel:
+    """Return the section of *values*, without those that are broken: :attr:`Sources.broken` gets their paths."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
         for details in error.errors(include_url=False):
             key = details["loc"][0]
             sources.complain((*path, key), _message(details, str(path[0]), str(key)))
-        return None
+            sources.broken.add((*path, key))
+    good = {key: value for key, value in values.items() if (*path, key) not in sources.broken}
+    if model is Peer and (*path, "name") in sources.broken:
+        good["name"] = NAMELESS  # the one setting without a default
+    return model.model_validate(good)
 
 
 def _message(details: ErrorDetails, section: str, key: str) -> str:

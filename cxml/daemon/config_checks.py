@@ -1,8 +1,11 @@
-"""Pure. Checks that look at more than one setting. Each yields the path of the setting to change and what is wrong."""
+"""Pure. Checks that look at more than one setting. Each yields the path of the setting to change and what is wrong.
+
+They are told which settings are broken in themselves and compare nothing with those: what they hold is only a default.
+"""
 
 import ipaddress
-from collections import Counter
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from cxml.daemon.config_model import Config, Peer
@@ -14,24 +17,32 @@ from sipua.transport.route import is_wildcard, parse_endpoint
 from sipua.usage.call.media import MediaMode
 
 Findings = Iterator[tuple[Path, str]]
+Broken = AbstractSet[Path]
+
+NAMELESS: Final = "nameless"
+"""What a peer is called whose own name is broken; nothing is compared with it."""
 
 
-def check_voice(config: Config) -> Findings:
+def check_voice(config: Config, broken: Broken) -> Findings:
     """A daemon without a first document can't serve."""
-    if not config.voice.url:
+    if not config.voice.url and ("voice", "url") not in broken:
         yield ("voice", "url"), "is missing; set it here, by CXMLD_VOICE__URL or by --voice-url, such as http://127.0.0.1:8000/voice"
 
 
-def check_timeouts(config: Config) -> Findings:
+def check_timeouts(config: Config, broken: Broken) -> Findings:
     """Parts take no longer than the whole."""
     webhook = config.webhook
+    if ("webhook", "total_timeout_s") in broken:
+        return
     for key in ("connect_timeout_s", "read_timeout_s"):
-        if getattr(webhook, key) > webhook.total_timeout_s:
+        if ("webhook", key) not in broken and getattr(webhook, key) > webhook.total_timeout_s:
             yield ("webhook", key), f"must not be above total_timeout_s, which is {webhook.total_timeout_s:g}"
 
 
-def check_listeners(config: Config) -> Findings:
+def check_listeners(config: Config, broken: Broken) -> Findings:
     """There is a listener, and no two want the same port."""
+    if ("sip", "listen") in broken:
+        return
     endpoints = [parse_endpoint(text) for text in config.sip.listen]
     if not endpoints:
         yield ("sip", "listen"), "must not be empty: a daemon that listens nowhere gets no calls"
@@ -39,7 +50,7 @@ def check_listeners(config: Config) -> Findings:
         for other in endpoints[:index]:
             if _overlap(endpoint, other):
                 yield ("sip", "listen"), f"{endpoint} and {other} overlap; leave one of them out"
-    if config.http.address is not None:
+    if config.http.address is not None and ("http", "listen") not in broken:
         http = Endpoint("TCP", *config.http.address)
         for endpoint in endpoints:
             if _overlap(endpoint, http):
@@ -53,54 +64,59 @@ def _overlap(one: Endpoint, other: Endpoint) -> bool:
     return same or is_wildcard(one.host) or is_wildcard(other.host)
 
 
-def check_media(config: Config) -> Findings:
+def check_media(config: Config, broken: Broken) -> Findings:
     """Every call that opens a socket finds a port; no listener of ours stands among them."""
-    if config.media.mode is MediaMode.NONE:
+    if config.media.mode is MediaMode.NONE or broken & {("media", "mode"), ("media", "rtp_ports")}:
         return
     low, high = config.media.rtp_ports
     pairs = PortAllocator(low, high).size
-    if pairs < config.limits.max_calls:
+    if pairs < config.limits.max_calls and ("limits", "max_calls") not in broken:
         yield (
             ("media", "rtp_ports"),
             f"{low}-{high} has ports for {pairs} calls, and [limits] max_calls is {config.limits.max_calls}; change one of them",
         )
-    for text in config.sip.listen:
+    for text in () if ("sip", "listen") in broken else config.sip.listen:
         endpoint = parse_endpoint(text)
         if endpoint.transport == "UDP" and low <= endpoint.port <= high:
             yield ("media", "rtp_ports"), f"{low}-{high} holds the port of {endpoint} of [sip] listen"
 
 
-def check_peers(config: Config) -> Findings:
-    """Peers have names of their own, can be recognised, and can register if they shall."""
-    names = Counter(peer.name.lower() for peer in config.peers)
+def check_peers(config: Config, broken: Broken) -> Findings:
+    """Peers have names and addresses of their own, can be recognised, and can register if they shall."""
     for index, peer in enumerate(config.peers):
-        if names[peer.name.lower()] > 1 and any(peer.name.lower() == before.name.lower() for before in config.peers[:index]):
+        bad = {str(path[2]) for path in broken if path[:2] == ("peers", index)}
+        before = [(other, config.peers[other]) for other in range(index)]
+        names = {known.name.lower() for other, known in before if ("peers", other, "name") not in broken}
+        if "name" not in bad and peer.name.lower() in names:
             yield ("peers", index, "name"), "another peer has this name, too"
-        if not peer.networks:
+        if not peer.networks and not bad & {"match", "uri"}:
             yield (
                 ("peers", index, "match"),
                 "names no address; list the addresses that the PBX calls from" + (": the host of uri is a name" if peer.uri else ""),
             )
+        yield from _check_blocks(index, peer, [known for _, known in before])
         if peer.is_registering:
-            yield from _check_registration(index, peer)
-        if peer.password.get_secret_value() and not peer.username:
+            yield from _check_registration(index, peer, bad)
+        if peer.password.get_secret_value() and not peer.username and "username" not in bad:
             yield ("peers", index, "username"), "is missing: a password needs one"
 
 
-def _check_registration(index: int, peer: Peer) -> Findings:
+def _check_blocks(index: int, peer: Peer, before: list[Peer]) -> Findings:
+    """No two peers list the same block: which of them calls could not be told. Broken lists are empty here."""
+    for block in peer.networks if peer.match else ():
+        owner = next((other for other in before if other.match and block in other.networks), None)
+        if owner is not None:
+            yield ("peers", index, "match"), f"{block} is in the match of the peer {owner.name!r}, too; a call can be of one peer only"
+
+
+def _check_registration(index: int, peer: Peer, bad: AbstractSet[str]) -> Findings:
     needed = {"uri": peer.uri, "username": peer.username, "password": peer.password.get_secret_value()}
-    missing = [key for key, value in needed.items() if not value]
+    missing = [key for key, value in needed.items() if not value and key not in bad]
     if missing:
         yield ("peers", index, "register"), f"needs {' and '.join(missing)}, too"
     if peer.uri and Uri.parse(peer.uri).headers is not None:
         yield ("peers", index, "uri"), "must have no headers (from '?' on) to register"
 
 
-CHECKS: Final[tuple[tuple[frozenset[str], Callable[[Config], Findings]], ...]] = (
-    (frozenset({"voice"}), check_voice),
-    (frozenset({"webhook"}), check_timeouts),
-    (frozenset({"sip", "http"}), check_listeners),
-    (frozenset({"media", "limits", "sip"}), check_media),
-    (frozenset({"peers"}), check_peers),
-)
-"""Each check and the sections that must be valid in themselves for it to run."""
+CHECKS: Final[tuple[Callable[[Config, Broken], Findings], ...]] = (check_voice, check_timeouts, check_listeners, check_media, check_peers)
+"""Each check of a configuration whose broken settings are at their defaults."""

@@ -48,6 +48,10 @@ class Sources:
     values: dict[str, dict[str, object]] = field(default_factory=lambda: {name: {} for name in SECTIONS if name != "peers"})
     peers: list[dict[str, object]] = field(default_factory=list)
     places: dict[Path, str] = field(default_factory=dict)
+    new_peers: dict[int, str] = field(default_factory=dict)
+    """Indexes of the peers that only the environment has, each with the first variable of it."""
+    broken: set[Path] = field(default_factory=set)
+    """Settings whose values are no good; they stand at their defaults, and no check compares them with others."""
     problems: list[tuple[int, str]] = field(default_factory=list)
     """(line in the file or 0, text)."""
 
@@ -55,6 +59,11 @@ class Sources:
         """Note a problem with the value at *path*."""
         if path in self.places:
             self.problems.append((0, f"{self.places[path]}: {message}"))
+            return
+        variable = self.new_peers.get(int(path[1])) if path[:1] == ("peers",) and len(path) > 1 else None
+        if variable is not None:
+            where = " (a peer that the file doesn't have)" if self.file else ""
+            self.problems.append((0, f"{variable}: {self._name(path)}{message}{where}"))
             return
         line = line_of(self.lines, path) or 0
         place = f"{self.file}:{line}: " if line else f"{self.file}: " if self.file else ""
@@ -172,6 +181,7 @@ def _take_variable(sources: Sources, path: Path, variable: str, text: str, table
         table[key] = _list(text) if "tuple" in str(SECTIONS[str(path[0])][key].annotation) and key != "rtp_ports" else text
     except ValueError as error:
         table.pop(key, None)
+        sources.broken.add(path)
         sources.problems.append((0, f"{variable}: is no JSON list: {error}"))
 
 
@@ -196,14 +206,15 @@ def _take_peer_variable(sources: Sources, variable: str, rest: str, text: str) -
     indexes = [index for index, peer in enumerate(sources.peers) if _variable_name(peer.get("name")) == name]
     if not indexes:
         indexes = [len(sources.peers)]
+        sources.new_peers[indexes[0]] = variable
         sources.peers.append({"name": name.replace("_", "-")})
     _take_variable(sources, ("peers", indexes[0], key), variable, text, sources.peers[indexes[0]])
 
 
 def take_flags(sources: Sources, flags: Mapping[str, str | Sequence[str] | None]) -> None:
-    """Take the values of command-line *flags*, by the names of :data:`FLAGS`; those that are None or empty were not given."""
+    """Take the values of command-line *flags*, by the names of :data:`FLAGS`; those that are None or an empty list were not given."""
     for flag, (section, key) in FLAGS.items():
         value = flags.get(flag)
-        if value:
+        if value is not None and value != []:
             sources.values[section][key] = value if isinstance(value, str) else list(value)
             sources.places[section, key] = flag

@@ -49,7 +49,11 @@ def find_lines(text: str) -> dict[Path, int]:
 
 
 def line_of(lines: dict[Path, int], path: Path) -> int | None:
-    """Return the line of *path*, or else of the nearest thing around it; None when none of it is in the text."""
+    """Return the line of *path*, or else of the first thing in it, or of the nearest around it; None if none of it is in the text."""
+    if path not in lines:
+        inside = [line for place, line in lines.items() if path and place[: len(path)] == path]
+        if inside:
+            return min(inside)
     while path:
         if path in lines:
             return lines[path]

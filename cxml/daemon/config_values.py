@@ -81,7 +81,7 @@ def check_url(text: str) -> str:
 def check_method(text: str) -> str:
     """Return the method *text* in capitals. Raises ValueError unless it is GET or POST."""
     if text.upper() not in {"GET", "POST"}:
-        raise ValueError("must be GET or POST")
+        raise ValueError(f"must be GET or POST, not {printable(text, 20)!r}")
     return text.upper()
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from cxml.calls.service import CUT_OFF
 from cxml.calls.sip_call import SipCall
 from cxml.daemon.metrics import Metrics
 from cxml.interpreter.engine import Summary
@@ -30,11 +29,11 @@ class MetricsObserver:
         """A transfer has its result."""
         self._metrics.transfer_ended(str(result.kind))
 
-    def call_ended(self, call: SipCall, summary: Summary | None) -> None:
+    def call_ended(self, call: SipCall, summary: Summary) -> None:
         """A call is over."""
         del call
-        self._metrics.call_ended(CUT_OFF if summary is None else summary.reason)
-        if summary is not None and summary.error_code:
+        self._metrics.call_ended(summary.reason)
+        if summary.error_code:
             self._metrics.document_failed(summary.error_code)
 
     def webhook_exchanged(self, method: str, url: str, status: int, elapsed_s: float, params: Mapping[str, str]) -> None:

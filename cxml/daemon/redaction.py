@@ -22,7 +22,9 @@ _HEADER: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _USERINFO: Final = re.compile(r"(?<=://)[^/?#\s@]+@")
-_SIP_PASSWORD: Final = re.compile(r"""\b(sips?:[^\s@:;?<>"\\]+):[^\s@;?<>"\\]+@""", re.IGNORECASE)  # RFC 3261 §19.1.1
+_SIP_USERINFO: Final = re.compile(  # RFC 3261 §19.1.1; possessive, and a match also without a password: each character is looked at once
+    r"""\b(sips?:[^\s@:;?<>"\\]++)(:[^\s@;?<>"\\]++@?)?""", re.IGNORECASE
+)
 
 
 class Redactor:
@@ -43,7 +45,7 @@ class Redactor:
             text = self._secret.sub(HIDDEN, text)
         if ":" in text or "=" in text:
             text = _USERINFO.sub(HIDDEN + "@", _HEADER.sub(rf"\1{HIDDEN}", text))
-            text = _SIP_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
+            text = _SIP_USERINFO.sub(_without_password, text)
         return text
 
     def value(self, value: object, depth: int = 0) -> object:
@@ -64,6 +66,10 @@ class Redactor:
         return {
             self.text(str(key)): HIDDEN if value and _is_secret(str(key)) else self.value(value, depth) for key, value in values.items()
         }
+
+
+def _without_password(found: re.Match[str]) -> str:
+    return f"{found[1]}:{HIDDEN}@" if found[2] and found[2].endswith("@") else found[0]
 
 
 def _is_secret(key: str) -> bool:

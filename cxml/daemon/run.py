@@ -19,12 +19,13 @@ from cxml.daemon.config_model import Peer
 from cxml.errors import CxmlError
 from sipua.driver import TaskSet
 from sipua.errors import SipError
+from sipua.timers import Timing
 from sipua.transport.network import Network
 
 log = structlog.get_logger(__name__)
 
-END_GRACE_S = 10.0
-"""How long a call that shutdown ends may take to send its last requests."""
+SLACK_S = 1.0
+"""What the last requests of a call may take besides the times that are bounded by settings."""
 
 CLOSE_LIMIT_S = 4.0
 """How long un-registering and the answers to our last BYEs may take."""
@@ -53,9 +54,18 @@ async def serve(config: Config, *, ready: Callable[[Facts], None] | None = None,
             await stop.wait()
             limit = config.sip.drain_timeout_s
             log.info("draining", calls=len(daemon.registry), limit_s=limit)
-            ended = await daemon.registry.drain(limit, END_GRACE_S)
+            ended = await daemon.registry.drain(limit, end_grace_s(config))
             log.info("drained", calls_ended=ended)
     log.info("daemon_stopped")
+
+
+def end_grace_s(config: Config) -> float:
+    """Return how long a call that shutdown ends may take, in seconds: to the outcome of its transfer, and for the action request.
+
+    The outcome comes T4 after our BYE at the latest, or when the wait after the peer's is over (docs/spec/refer.md).
+    """
+    graces = [config.refer.bye_grace_s, *(peer.bye_grace_s or 0.0 for peer in config.peers)]
+    return max(Timing().t4, *graces) + config.webhook.total_timeout_s + SLACK_S
 
 
 @asynccontextmanager
@@ -78,7 +88,7 @@ async def running(config: Config, network: Network | None = None) -> AsyncIterat
             try:
                 server = await stack.enter_async_context(serve_http(app, *address))
             except OSError as error:
-                raise StartError(f"[http] listen: {error.strerror or error}") from error
+                raise StartError(f"[http] listen: {config.http.listen}: {error.strerror or error}") from error
             facts["http"] = f"{server.host}:{server.port}"
         tasks = TaskSet()
         stack.push_async_callback(tasks.aclose)  # a registrar that can't be reached doesn't hold up the end

@@ -19,6 +19,7 @@ from cxml import cli
 from cxml.daemon.config import Config
 from cxml.daemon.metrics import daemon_version
 from cxml.errors import CxmlError
+from cxml.services import exchange
 from sipua.errors import TransportError
 from tests.support.tables import read_table
 
@@ -84,6 +85,28 @@ def test_lint_reads_no_more_than_a_document_may_have(tmp_path: Path) -> None:
     assert "error 11750" in result.stdout
 
 
+def test_lint_does_not_say_how_large_a_document_is_that_it_did_not_read(tmp_path: Path) -> None:
+    (tmp_path / "large.xml").write_bytes(b"<Response>" + b" " * 1_000_000)
+    result = runner.invoke(cli.app, ["lint", "large.xml"])
+    assert result.stdout == "large.xml:1:1: error 11750 the document has more than 65536 bytes\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("ftp://127.0.0.1/voice.xml", "ftp://127.0.0.1/voice.xml: can't be read: of URLs only http and https are read\n"),
+        ("", "'': can't be read: name a file, a URL or - for standard input\n"),
+    ],
+)
+def test_lint_of_what_names_no_document_says_what_it_takes(source: str, text: str) -> None:
+    result = runner.invoke(cli.app, ["lint", source])
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", text)
+
+
+def test_lint_and_the_daemon_take_the_same_types() -> None:
+    assert cli._XML_TYPE == exchange._XML_TYPE
+
+
 def serving(answer: bytes, use: Callable[[str], tuple[int, str]]) -> tuple[int, str]:
     """Run *use* with the URL of a server that answers every request with *answer*."""
 
@@ -110,7 +133,13 @@ def lint_by_process(url: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("answer", "status", "text"),
     [
-        (f"HTTP/1.1 200 OK\r\nContent-Length: {len(BAD)}\r\n\r\n{BAD}", 1, "/doc:2:"),
+        (f"HTTP/1.1 200 OK\r\nContent-Type: text/xml; charset=utf-8\r\nContent-Length: {len(BAD)}\r\n\r\n{BAD}", 1, "/doc:2:"),
+        (
+            f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(GOOD)}\r\n\r\n{GOOD}",
+            0,
+            "/doc:1:1: warning 12300 the daemon refuses the Content-Type 'text/plain'; send text/xml",
+        ),
+        (f"HTTP/1.1 200 OK\r\nContent-Length: {len(GOOD)}\r\n\r\n{GOOD}", 0, "/doc:1:1: warning 12300 the daemon refuses"),
         ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", 2, "/doc: can't be read: the server answered 404"),
         ("HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n", 2, "can't be read: "),
         ("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:99999/\r\nContent-Length: 0\r\n\r\n", 2, "can't be read: the port is not"),
@@ -159,6 +188,15 @@ def test_config_check_says_ok_and_shows_no_secret(monkeypatch: pytest.MonkeyPatc
     assert "hunter2" not in result.output
 
 
+def test_config_check_leaves_out_the_query_of_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXMLD_VOICE__URL", "http://app/voice?key=hunter2#rc=1")
+    monkeypatch.setenv("CXMLD_VOICE__FALLBACK_URL", "http://app/fallback?key=hunter2")
+    result = runner.invoke(cli.app, ["config", "check"])
+    assert "POST http://app/voice?…\n" in result.stdout
+    assert "POST http://app/fallback?…\n" in result.stdout
+    assert "hunter2" not in result.output
+
+
 def test_the_file_in_the_current_folder_is_read(tmp_path: Path) -> None:
     (tmp_path / "cxmld.toml").write_text(f'[voice]\nurl = "{URL}"\n[http]\nlisten = "[::1]:9999"\n', encoding="utf-8")
     result = runner.invoke(cli.app, ["config", "check"])
@@ -191,6 +229,18 @@ def test_serve_runs_the_daemon_with_the_flags(monkeypatch: pytest.MonkeyPatch) -
     assert loops == ["uvloop"]
 
 
+def test_serve_without_an_http_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Config] = []
+
+    async def run(config: Config) -> None:
+        seen.append(config)
+
+    monkeypatch.setattr("cxml.daemon.run.serve", run)
+    result = runner.invoke(cli.app, ["serve", "--http", "", "--voice-url", URL])
+    assert result.exit_code == 0
+    assert seen[0].http.address is None
+
+
 @pytest.mark.parametrize("error", [CxmlError("port taken\nx"), TransportError("port taken\nx"), OSError("port taken\nx")])
 def test_serve_says_in_one_line_why_it_can_not_start(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run(_config: Config) -> None:
@@ -215,7 +265,10 @@ def test_demo_exits_with_the_status_of_the_demo(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("cxml.daemon.demo.demo", run)
     assert runner.invoke(cli.app, ["demo"]).exit_code == 3
     assert runner.invoke(cli.app, ["demo", "--outcome", "busy"]).exit_code == 0
-    assert runner.invoke(cli.app, ["demo", "--outcome", "none"]).exit_code == 2
+    unknown = runner.invoke(cli.app, ["demo", "--outcome", "none"])
+    assert unknown.exit_code == 2
+    assert "'none' is not one of answers, busy, declines, unavailable." in unknown.stderr
+    assert "Value error" not in unknown.stderr
 
 
 def test_every_command_is_in_the_reference() -> None:

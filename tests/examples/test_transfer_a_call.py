@@ -51,3 +51,11 @@ async def test_it_goes_on_after_a_caller_who_refuses_the_transfer() -> None:
         call.on_transfer_request(refer_after((0.01, 200)))
         assert b": transferred " in await printed.readline()
         await call.wait_ended()
+
+
+async def test_without_arguments_it_says_how_it_is_used() -> None:
+    main = ROOT / "examples" / "transfer_a_call" / "main.py"
+    process = await asyncio.create_subprocess_exec(sys.executable, str(main), stderr=asyncio.subprocess.PIPE)
+    _, printed = await asyncio.wait_for(process.communicate(), 20)
+    assert printed.decode() == f"usage: python {main} udp:ADDRESS:PORT sip:TARGET\n"
+    assert process.returncode == 1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cxml.daemon.config import Config, load_config
 from cxml.daemon.config_sources import SECTIONS
+from cxml.daemon.run import CLOSE_LIMIT_S, end_grace_s
 from cxml.errors import ConfigError
 
 URL = "http://127.0.0.1:8000/voice"
@@ -107,6 +108,7 @@ alow = ["x"]
         "14: [media] mode: must be one of 'none', 'receive' or 'silence', not 'loud'; the default is receive",
         "17: [[peers]] 'pbx' match: '10.0.0.1/8' has address bits behind its prefix; did you mean 10.0.0.0/8?",
         "18: [[peers]] number 2 name: is missing",
+        "19: [[peers]] number 2 match: names no address; list the addresses that the PBX calls from",
         "20: [[peers]] number 2 alow: no such setting; did you mean allow?",
         "CXMLD_LIMITS__MAX_CALL: no such setting; did you mean max_calls?",
         "CXMLD_SIP_LISTEN: has one underscore; did you mean CXMLD_SIP__LISTEN?",
@@ -136,7 +138,7 @@ def test_a_missing_first_document_is_a_problem_that_says_how_to_mend_it() -> Non
         ("sip = 3\n", "1: [sip]: must be a table"),
         ("[peers]\nname = 'a'\n", "1: [[peers]]: must be an array of tables"),
         ("[voice]\nfallback_url = 'ftp://x/'\n", "2: [voice] fallback_url: only http and https are requested"),
-        ("[voice]\nmethod = 'PUT'\n", "2: [voice] method: must be GET or POST"),
+        ("[voice]\nmethod = 'PUT'\n", "2: [voice] method: must be GET or POST, not 'PUT'"),
         ("[webhook]\nconnect_timeout_s = 16\n", "2: [webhook] connect_timeout_s: must not be above total_timeout_s, which is 15"),
         ("[webhook]\ntotal_timeout_s = inf\n", "2: [webhook] total_timeout_s: must be"),
         ("[webhook]\nread_timeout_s = '5 s'\n", "2: [webhook] read_timeout_s: must be a number, not '5 s'; the default is 5"),
@@ -151,7 +153,7 @@ def test_a_missing_first_document_is_a_problem_that_says_how_to_mend_it() -> Non
         ("[media]\nrtp_ports = '5000-9000'\n", "2: [media] rtp_ports: 5000-9000 holds the port of udp:127.0.0.1:5060"),
         ("[limits]\nmax_message_bytes = 70000\n", "2: [limits] max_message_bytes: must be at most 65535, not 70000"),
         ("[log]\nsip_trace = 'perhaps'\n", "2: [log] sip_trace: must be true or false"),
-        ("[[peers]]\nname = 'a b'\n", "2: [[peers]] 'a b' name: must be 1 to 63 letters"),
+        ("[[peers]]\nname = 'a b'\nmatch = ['::1']\n", "2: [[peers]] 'a b' name: must be 1 to 63 letters"),
         ("[[peers]]\nname = 'a'\n", "1: [[peers]] 'a' match: names no address"),
         ("[[peers]]\nname = 'a'\nuri = 'sip:pbx'\n", "1: [[peers]] 'a' match: names no address"),
         ("[[peers]]\nname = 'a'\nuri = 'tel:1'\n", "3: [[peers]] 'a' uri: is no SIP URI"),
@@ -160,6 +162,10 @@ def test_a_missing_first_document_is_a_problem_that_says_how_to_mend_it() -> Non
         ("[[peers]]\nname = 'a'\nuri = 'sip:10.0.0.1'\nregister = true\n", "4: [[peers]] 'a' register: needs username and password, too"),
         ("[[peers]]\nname = 'a'\nmatch = ['::1']\npassword = 'x'\n", "1: [[peers]] 'a' username: is missing: a password needs one"),
         ("[[peers]]\nname = 'a'\nmatch = ['::1']\n[[peers]]\nname = 'A'\nmatch = ['::2']\n", "5: [[peers]] 'A' name: another peer"),
+        ("[[peers]]\nname = 'a'\nmatch = ['::1']\n[[peers]]\nname = 'b'\nmatch = ['::2', '::1']\n",
+         "6: [[peers]] 'b' match: ::1/128 is in the match of the peer 'a', too"),
+        ("[[peer]]\nname = 'a'\n", "1: [peer]: no such section; did you mean peers?"),
+        ("peer.a = 1\n", "1: [peer]: no such section"),
         ("[[peers]]\nname = 'a'\nmatch = ['::1']\non_bye = 'no'\n", "4: [[peers]] 'a' on_bye: must be one of"),
     ],
 )  # fmt: skip
@@ -288,6 +294,69 @@ def test_no_http_side_is_an_empty_text(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, '[http]\nlisten = ""\n'), ENV).http.address is None
 
 
+def test_the_flag_for_the_http_side_may_be_empty_and_the_one_for_the_document_may_not() -> None:
+    assert load_config(None, ENV, {"--http": "", "--sip": []}).http.address is None
+    (problem,) = problems(None, ENV, {"--voice-url": ""})
+    assert problem.startswith("--voice-url: is missing")
+
+
+def test_a_broken_setting_hides_no_fault_between_others(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        """[sip]
+drain_timeout_s = -1
+listen = ["udp:127.0.0.1:11000", "udp:0.0.0.0:11000"]
+[http]
+listen = "no"
+[webhook]
+max_redirects = -1
+read_timeout_s = 20
+connect_timeout_s = 0
+[limits]
+max_calls = 0
+max_verbs = 0
+[[peers]]
+name = "a"
+match = ["::1"]
+register_expires_s = 1
+register = true
+uri = "tel:1"
+[[peers]]
+name = "A"
+match = ["::1"]
+""",
+    )
+    expected = [
+        "2: [sip] drain_timeout_s: must be at least",
+        "3: [sip] listen: udp:0.0.0.0:11000 and udp:127.0.0.1:11000 overlap",
+        "5: [http] listen: 'no' is not of the form",
+        "7: [webhook] max_redirects: must be at least",
+        "8: [webhook] read_timeout_s: must not be above total_timeout_s",
+        "9: [webhook] connect_timeout_s: must be above 0",
+        "11: [limits] max_calls: must be at least",
+        "12: [limits] max_verbs: must be at least",
+        "16: [[peers]] 'a' register_expires_s: must be at least",
+        "17: [[peers]] 'a' register: needs username and password, too",
+        "18: [[peers]] 'a' uri: is no SIP URI",
+        "20: [[peers]] 'A' name: another peer has this name",
+        "21: [[peers]] 'A' match: ::1/128 is in the match of the peer 'a', too",
+        " [media] rtp_ports: 10000-20000 holds the port of udp:127.0.0.1:11000",
+        " [media] rtp_ports: 10000-20000 holds the port of udp:0.0.0.0:11000",
+    ]
+    found = problems(path)
+    assert [line[: len(start)] for line, start in zip(found, expected, strict=True)] == expected
+
+
+@pytest.mark.parametrize("has_file", [True, False])
+def test_a_variable_of_a_peer_that_is_nowhere_else_is_named(tmp_path: Path, has_file: bool) -> None:
+    path = write(tmp_path, "[[peers]]\nname = 'main'\nmatch = ['::1']\n") if has_file else None
+    where = " (a peer that the file doesn't have)" if has_file else ""
+    assert problems(path, ENV | {"CXMLD_PEERS__MIAN__PASSWORD": "x"}) == [
+        f"CXMLD_PEERS__MIAN__PASSWORD: [[peers]] 'mian' match: names no address; list the addresses that the PBX calls from{where}",
+        f"CXMLD_PEERS__MIAN__PASSWORD: [[peers]] 'mian' username: is missing: a password needs one{where}",
+    ]
+
+
 def test_settings_can_not_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Config().sip.user_agent = "x"
@@ -296,7 +365,9 @@ def test_settings_can_not_be_changed() -> None:
 def test_the_daemon_of_the_unit_is_not_killed_while_it_drains() -> None:
     unit = Path(__file__).parents[3] / "etc" / "cxmld.service"
     limit = next(line for line in unit.read_text(encoding="utf-8").splitlines() if line.startswith("TimeoutStopSec="))
-    assert int(limit.partition("=")[2]) >= Config().sip.drain_timeout_s + 15
+    config = Config()
+    # a call that hangs takes the grace twice: hung up in good order, then stopped at once
+    assert int(limit.partition("=")[2]) >= config.sip.drain_timeout_s + 2 * end_grace_s(config) + CLOSE_LIMIT_S
 
 
 def test_the_process_environment_is_not_read_behind_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:

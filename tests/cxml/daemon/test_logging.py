@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -207,3 +208,33 @@ def test_a_log_that_nobody_reads_any_more_ends_no_call() -> None:
     stream = capture()
     stream.close()
     structlog.get_logger("cxml").info("event")
+
+
+@pytest.mark.parametrize(
+    "piece", ["sip:", "sip:a:", "sips:a", "sip:a:b@", "://", "://a", "authorization", "authorization:", "authorization: x\\n "]
+)
+def test_hiding_takes_time_in_proportion_to_the_text(piece: str) -> None:
+    def seconds(length: int) -> float:
+        text = piece * (length // len(piece))
+        runs = []
+        for _ in range(3):
+            began = time.perf_counter()
+            Redactor().hide(text)
+            runs.append(time.perf_counter() - began)
+        return min(runs)
+
+    assert seconds(200_000) < 40 * seconds(20_000) + 0.05  # ten times, with room for a busy machine; a square would be a hundred
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("to sip:bob:pw@h now", f"to sip:bob:{HIDDEN}@h now"),
+        ("SIPS:bob:p:w@h", f"SIPS:bob:{HIDDEN}@h"),
+        ("sip:a sip:b:c@d;x=sip:e:f@g", f"sip:a sip:b:{HIDDEN}@d;x=sip:e:{HIDDEN}@g"),
+        ("sip:bob@h:5060", "sip:bob@h:5060"),
+        ("sip:h:5060;user=a@b", "sip:h:5060;user=a@b"),
+    ],
+)
+def test_a_password_in_a_sip_uri_is_hidden_and_nothing_else(text: str, shown: str) -> None:
+    assert Redactor().hide(text) == shown

@@ -35,7 +35,7 @@ def test_a_call_that_was_cut_off_and_a_refused_one() -> None:
     metrics = Metrics()
     observer = MetricsObserver(metrics)
     observer.call_began("pbx")
-    observer.call_ended(SimpleNamespace(), None)  # type: ignore[arg-type]
+    observer.call_ended(SimpleNamespace(), Summary(CUT_OFF))  # type: ignore[arg-type]
     observer.call_refused("max_calls")
     found = values(metrics)
     assert found[f'cxmld_calls_total{{reason="{CUT_OFF}"}}'] == 1

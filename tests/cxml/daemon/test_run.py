@@ -162,7 +162,7 @@ async def test_an_http_port_in_use_is_a_start_error_and_frees_the_sip_port() -> 
         taken.listen()
         port = taken.getsockname()[1]
         network = MemoryNetwork()
-        with pytest.raises(StartError, match=r"\[http\] listen"):
+        with pytest.raises(StartError, match=rf"\[http\] listen: 127\.0\.0\.1:{port}: .*in use"):
             async with running(config(http=Http(listen=f"127.0.0.1:{port}")), network.host("10.0.0.1")):
                 pass
         assert network.host("10.0.0.1").udp == {}
