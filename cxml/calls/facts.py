@@ -72,9 +72,11 @@ def _forwarded_from(invite: Request) -> str:
 
 
 def _extension_headers(invite: Request) -> dict[str, str]:
-    """Return the ``X-`` headers; lines of one name are joined as RFC 3261 §7.3.1 allows."""
+    """Return the ``X-`` headers, spelled as they came; lines of one name are joined as RFC 3261 §7.3.1 allows, under its first spelling."""
     found: dict[str, str] = {}
-    for name, value in invite.headers:
-        if name.startswith("X-"):
+    spellings: dict[str, str] = {}
+    for received, value in invite.headers:
+        if received.startswith(("X-", "x-")):
+            name = spellings.setdefault(received.lower(), received)
             found[name] = f"{found[name]}, {value}" if name in found else value
     return found

@@ -44,8 +44,8 @@ class CallObserver(Protocol):
     def transfer_ended(self, result: TransferResult) -> None:
         """A transfer has its result."""
 
-    def call_ended(self, call: SipCall, summary: Summary | None) -> None:
-        """A call is over; *summary* is None when its documents were cut off."""
+    def call_ended(self, call: SipCall, summary: Summary) -> None:
+        """A call is over; the reason of *summary* is ``cut_off`` when its documents were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +116,21 @@ class CallService:
         self._observer.call_began(peer.name)
         began_at = self._now()
         summary: Summary | None = None
+        engine = self._engine(adapter, peer, remote)
         try:
             with structlog.contextvars.bound_contextvars(call_sid=sid, peer=peer.name):
-                summary = await self._run(adapter, peer, remote)
+                await call.ring()
+                summary = await engine.run(self._voice.url, self._voice.method)
         finally:
             with structlog.contextvars.bound_contextvars(call_sid=sid, peer=peer.name):
-                await self._end(adapter, summary, self._now() - began_at)
+                await self._end(adapter, summary or engine.so_far(CUT_OFF), self._now() - began_at)
 
-    async def _run(self, call: SipCall, peer: Peer, remote: Endpoint) -> Summary:
+    def _engine(self, call: SipCall, peer: Peer, remote: Endpoint) -> Engine:
         invite = call.sip.invite
         facts = inbound_facts(call.sid, self._voice.account_sid, invite, remote.host)
-        log.info("call_began", sip_call_id=printable(invite.call_id), from_=facts.from_, to=facts.to, source=str(remote))
-        await call.sip.ring()
-        engine = Engine(
+        with structlog.contextvars.bound_contextvars(call_sid=call.sid, peer=peer.name):
+            log.info("call_began", sip_call_id=printable(invite.call_id), from_=facts.from_, to=facts.to, source=str(remote))
+        return Engine(
             call,
             self._webhooks.for_call(facts, lambda: str(call.status)),
             self._journal,
@@ -137,10 +139,9 @@ class CallService:
             replace(self._voice.engine, refer_on_bye=OnBye(peer.refer.on_bye)),
             on_transfer=self._observer.transfer_ended,
         )
-        return await engine.run(self._voice.url, self._voice.method)
 
-    async def _end(self, call: SipCall, summary: Summary | None, duration_s: float) -> None:
-        """Make sure that *call* is over, and tell everybody; *summary* is None when its documents were cut off."""
+    async def _end(self, call: SipCall, summary: Summary, duration_s: float) -> None:
+        """Make sure that *call* is over, and tell everybody."""
         await call.hangup()
         self._registry.remove(call.sid)
         ending = call.sip.ending
@@ -148,12 +149,13 @@ class CallService:
             "call_ended",
             status=str(call.status),
             ended_by="" if ending is None else str(ending.by),
+            sip_status=0 if ending is None else ending.status,
             sip_reason="" if ending is None else ending.reason,
             duration_s=round(duration_s, 3),
-            why=CUT_OFF if summary is None else summary.reason,
-            error_code=0 if summary is None else summary.error_code,
-            documents=0 if summary is None else summary.documents,
-            verbs=0 if summary is None else summary.verbs,
+            why=summary.reason,
+            error_code=summary.error_code,
+            documents=summary.documents,
+            verbs=summary.verbs,
         )
         self._observer.call_ended(call, summary)
 

@@ -32,6 +32,7 @@ class SipCall:
         self.sip = call
         self._sid = sid
         self._refer = refer
+        self._is_ending = False
 
     @property
     def sid(self) -> str:
@@ -52,6 +53,8 @@ class SipCall:
     def status(self) -> CallStatus:
         """The value of ``CallStatus`` now (docs/spec/call-status.md)."""
         if not self.sip.is_ended:
+            if self._is_ending and self.sip.is_answered:
+                return CallStatus.COMPLETED  # over for everybody but the peer, whose ACK is still missing
             return CallStatus.IN_PROGRESS if self.sip.is_confirmed else CallStatus.RINGING
         if self.sip.was_confirmed:
             return CallStatus.COMPLETED
@@ -82,10 +85,12 @@ class SipCall:
 
     async def hangup(self) -> None:
         """End the call: BYE, or 480 before it was answered."""
+        self._is_ending = True
         await self.sip.hangup(HANGUP_STATUS)
 
     async def fail(self) -> None:
         """End a call that an error keeps from going on."""
+        self._is_ending = True
         await self.sip.hangup(FAIL_STATUS, f'SIP;cause={FAIL_STATUS};text="Application error"')
 
     def dialog(self) -> Mapping[str, object]:

@@ -154,7 +154,8 @@ def _check_flow(read: list[_Read], url: str, report: Report) -> None:
             report.add(rules.LATE_REJECT, verb.element, message, "write <Hangup>, or put <Reject> first")
         _check_loop(verb, url, waited=waited, report=report)
         waited = waited or (verb.spec.waits and verb.values.get("length") != "0")
-        answered_by = answered_by or (name if verb.spec.answers else None)
+        # a <Refer> without target ends before it answers
+        answered_by = answered_by or (name if verb.spec.answers and (verb.text or not verb.spec.children) else None)
         last = verb if validate.ends_document(verb.spec, verb.values) else None
 
 

@@ -111,15 +111,16 @@ REFER_SIP: Final = Element(
     text=Text.SIP_URI,
     notes=(
         "The URI goes into Refer-To as it stands; white space around it is removed.",
-        "The scheme is `sip` or `sips`. Asterisk refuses `tel:` with 400.",
-        "URI headers (`sip:bob@example.com?X-Case=17`) are allowed; write `&` as `&amp;`.",
+        "The scheme is `sip` or `sips`. For `tel:` no REFER is sent: no peer can be asked to call it. Write `sip:number@host`.",
+        "Of URI headers `Replaces`, `User-to-User` and `X-…` are allowed (`sip:bob@example.com?X-Case=17`); write `&` as `&amp;`.",
+        "A password in it is refused: the peer would be told it.",
     ),
 )
 
 VERBS: Final[Mapping[str, Element]] = _by_name(
     Element(
         name="Refer",
-        about="Transfers the call by SIP REFER and waits for the outcome; the call is answered first.",
+        about="Transfers the call by SIP REFER and waits for the outcome; the call is answered first, but for an empty target.",
         attributes=(
             Attribute(
                 "action",
@@ -139,7 +140,7 @@ VERBS: Final[Mapping[str, Element]] = _by_name(
             "The verb never hangs up.",
         ),
     ),
-    Element(name="Hangup", about="Ends the call.", ends=Ends.ALWAYS),
+    Element(name="Hangup", about="Ends the call; one that is not answered yet is answered first.", ends=Ends.ALWAYS, answers=True),
     Element(
         name="Pause",
         about="Waits. It does not answer the call.",

@@ -6,19 +6,20 @@ This is advice for authors. What is sent is decided at run time by the SIP and H
 import ipaddress
 import re
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 _SIP_URI: Final = re.compile(
     # RFC 3261 §25.1, SIP-URI and SIPS-URI; "_" in a host is allowed because container and PBX names have it.
     r"sips?:"
     r"(?:(?P<user>(?:[A-Za-z0-9_.!~*'()&=+$,;?/-]|%[0-9A-Fa-f]{2})+)"
-    r"(?::(?:[A-Za-z0-9_.!~*'()&=+$,-]|%[0-9A-Fa-f]{2})*)?@)?"
+    r"(?P<password>:(?:[A-Za-z0-9_.!~*'()&=+$,-]|%[0-9A-Fa-f]{2})*)?@)?"
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*)"
     r"(?::(?P<port>[0-9]{1,5}))?"
     r"(?:;(?:[A-Za-z0-9_.!~*'()\[\]/:&+$-]|%[0-9A-Fa-f]{2})+(?:=(?:[A-Za-z0-9_.!~*'()\[\]/:&+$-]|%[0-9A-Fa-f]{2})+)?)*"
-    r"(?:\?(?:[A-Za-z0-9_.!~*'()\[\]/?:+$=&-]|%[0-9A-Fa-f]{2})+)?",
+    r"(?:\?(?P<headers>(?:[A-Za-z0-9_.!~*'()\[\]/?:+$=&-]|%[0-9A-Fa-f]{2})+))?",
     re.IGNORECASE,
 )
+_SENT_HEADERS: Final = ("replaces", "user-to-user")  # those that the peer may be told to put into its INVITE, besides X- ones
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _NUMBER: Final = re.compile(r"\+?[0-9 ().-]+")
 _UNSENDABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -33,10 +34,11 @@ def is_tel(target: str) -> bool:
 
 
 def target_problem(target: str) -> tuple[str, str]:
-    """Say what makes *target* no SIP URI by RFC 3261 §25.1, and how to mend it; ``("", "")`` for a good one."""
+    """Say what makes *target* no SIP URI by RFC 3261 §25.1 or one that is not sent, and how to mend it; ``("", "")`` for a good one."""
     match = _SIP_URI.fullmatch(target)
     if match is not None:
-        return _host_problem(match["user"], match["host"], match["port"])
+        problem = _host_problem(match["user"], match["host"], match["port"])
+        return problem if problem[0] else _content_problem(match["password"], match["headers"])
     scheme = _SCHEME.match(target)
     if target.startswith("<") or "<sip" in target.lower():
         return "is not a URI but a whole SIP address", "give the URI alone, without name and angle brackets"
@@ -49,6 +51,17 @@ def target_problem(target: str) -> tuple[str, str]:
     if any(c.isspace() for c in target):
         return "has white space in it", "write a space in the user part as %20"
     return "is not a valid SIP URI", "it must look like sip:user@host:port;parameter=value, anything else written as %XX"
+
+
+def _content_problem(password: str | None, headers: str | None) -> tuple[str, str]:
+    """Say what a URI that is well-formed must not have, because the peer is told it or puts it into its INVITE."""
+    if password is not None:
+        return "has a password", "leave it out: the peer would be told it"
+    for line in () if headers is None else headers.split("&"):
+        name = unquote(line.partition("=")[0])
+        if name.lower() not in _SENT_HEADERS and not name.lower().startswith("x-"):
+            return f"has the header {name[:40]!a}", "Replaces, User-to-User and headers that begin with X- are sent"
+    return "", ""
 
 
 def _host_problem(user: str | None, host: str, port: str | None) -> tuple[str, str]:

@@ -304,7 +304,7 @@ def check_target(refer: etree._Element, sip: etree._Element | None, target: str,
     elif not target:
         report.add(rules.TARGET_MISSING, sip, "<Sip> is empty", "the transfer will end as failed")
     elif uris.is_tel(target):
-        hint = "Asterisk answers 400 to it; write sip:number@host"
+        hint = "no REFER is sent, and the transfer will end as failed; write sip:number@host"
         report.add(rules.TEL_TARGET, sip, f"{shown(target)} is a tel: URI", hint)
     else:
         problem, hint = uris.target_problem(target)

@@ -19,6 +19,7 @@ from cxml.document.diagnostics import DocumentError
 from cxml.document.nodes import Document, Verb
 from cxml.interpreter.context import Context, EngineSettings, Verbs
 from cxml.interpreter.outcome import Continue, End, Outcome, Replace
+from cxml.interpreter.pace import DOCUMENTS_PER_S, MAX_FAILURES, Failures, Pace
 from cxml.interpreter.ports import Call, CallEndedError, FetchedDocument, Journal, TransferResult, WebhookError, Webhooks
 from cxml.interpreter.program import Program
 from cxml.interpreter.urls import for_log, resolve, without_credentials
@@ -96,6 +97,10 @@ class Engine:
         self._settings = settings or EngineSettings()
         self._log: FilteringBoundLogger = (log or structlog.get_logger(__name__)).bind(call_sid=call.sid)
         self._program = Program()
+        self._runs_fallback = False  # the current document came from the fallback URL itself
+        self._pace = Pace()
+        self._is_paced = False
+        self._failures = Failures()
         self._one_request = asyncio.Lock()
         self._told: Mapping[str, str] = {}
         self._error_code = 0
@@ -121,6 +126,10 @@ class Engine:
             finally:
                 self._ended.cancel()
 
+    def so_far(self, reason: str) -> Summary:
+        """Return what was run until now, ended by *reason*: for calls whose documents are cut off."""
+        return Summary(reason, self._error_code, self._program.documents, self._program.performed)
+
     async def _work(self, url: str, method: str) -> Summary:
         """Run the documents, then end call and journal, whatever happens; an exception is logged here and no further."""
         try:
@@ -131,7 +140,7 @@ class Engine:
         if not self._call.is_ended:
             await self._end_call(self._call.fail if reason in _ERRORS else self._call.hangup)
         await self._forget()
-        summary = Summary(str(reason), self._error_code, self._program.documents, self._program.performed)
+        summary = self.so_far(str(reason))
         self._log.debug(
             "documents_ended",
             reason=summary.reason,
@@ -143,14 +152,14 @@ class Engine:
 
     async def _play(self, url: str, method: str) -> str:
         """The run loop: one step after the other until one ends it. Returns why."""
-        step = await self._until_ended(self._attempt(partial(self._request_document, url, method, {}), owed=False))
+        step = await self._until_ended(self._attempt(partial(self._request_document, url, method, {}), "first request"))
         while not isinstance(step, End):
             if isinstance(step, _Failure):
                 step = await self._fall_back(step)
             elif self._is_over:
                 return EndReason.CALL_ENDED
             elif isinstance(step, Replace):
-                step = self._load(step.document)
+                step = await self._load(step.document)
             elif (node := self._program.current) is None:
                 return EndReason.COMPLETED
             else:
@@ -163,11 +172,12 @@ class Engine:
     def _is_over(self) -> bool:
         return self._stopping or self._call.is_ended
 
-    def _load(self, source: FetchedDocument) -> _Step:
-        """Put *source* in place of the current document. A body without content is a document without verbs."""
+    async def _load(self, source: FetchedDocument, *, from_fallback: bool = False) -> _Step:
+        """Put *source* in place of the current document, when its time has come. A body without content is a document without verbs."""
         if self._program.documents >= self._settings.max_documents:
             self._log.error("too_many_documents", limit=self._settings.max_documents, url=for_log(source.url))
             return End(EndReason.LOOP_GUARD)
+        await self._keep_pace(source)
         try:
             document = self._parse(source.body) if source.body.strip() else Document(verbs=())
         except DocumentError as error:
@@ -183,7 +193,18 @@ class Engine:
             )
             return _Failure(EndReason.DOCUMENT_INVALID, error.code, without_credentials(source.url), self._told)
         self._program.replace(source, document)
+        self._runs_fallback = from_fallback
         return Continue()
+
+    async def _keep_pace(self, source: FetchedDocument) -> None:
+        """Wait as long as documents come too fast, or until the call ends."""
+        delay_s = self._pace.delay_s(asyncio.get_running_loop().time())
+        if not delay_s:
+            return
+        if not self._is_paced:
+            self._is_paced = True
+            self._log.warning("documents_too_fast", url=for_log(source.url), allowed_per_s=DOCUMENTS_PER_S)
+        await asyncio.wait({self._ended}, timeout=delay_s)
 
     async def _perform(self, node: Verb) -> _Step:
         """Run one verb. The end of the call cancels it, unless its traits say that it outlives the call."""
@@ -196,25 +217,41 @@ class Engine:
             return End(EndReason.CALL_ENDED)
         log = self._log.bind(verb=type(node).__name__, line=node.place.line)
         context = Context(self._call, self._settings, log, self._request, self._record, self._on_transfer)
-        attempt = self._attempt(partial(entry.run, node, context), owed=entry.traits.outlives_call)
+        attempt = self._attempt(partial(entry.run, node, context), type(node).__name__, owed=entry.traits.outlives_call)
         return await (attempt if entry.traits.outlives_call else self._until_ended(attempt))
 
     async def _fall_back(self, failure: _Failure) -> _Step:
-        """Ask the fallback URL for a document, once for each failure; without one, or if it fails too, the call ends."""
+        """Ask the fallback URL for a document, once for each failure; without one, or if its document fails too, the call ends.
+
+        What is owed is told to the fallback URL even then, but its answer doesn't run.
+        """
         if self._is_over and not failure.owed:
             return End(EndReason.CALL_ENDED)
         if not self._settings.fallback_url:
             return End(failure.reason)
+        last = self._last_word(failure)
+        if last is not None and not failure.owed:
+            return last
         extra = {**failure.told, "ErrorCode": str(failure.code), "ErrorUrl": failure.url}
         url, method = self._settings.fallback_url, self._settings.fallback_method
-        attempt = self._attempt(partial(self._request_document, url, method, extra), owed=failure.owed)
+        attempt = self._attempt(partial(self._request_document, url, method, extra), "fallback request", owed=failure.owed)
         step = await (attempt if failure.owed else self._until_ended(attempt))
         if isinstance(step, Replace) and not self._is_over:
-            step = self._load(step.document)
+            step = last or await self._load(step.document, from_fallback=True)
         return End(step.reason) if isinstance(step, _Failure) else step
 
-    async def _attempt(self, step: Callable[[], Awaitable[Outcome]], *, owed: bool) -> _Step:
-        """Await *step* and turn what it raises into a value, so that no verb can break the engine."""
+    def _last_word(self, failure: _Failure) -> End | None:
+        """Return how *failure* ends the call though there is a fallback URL; None if the fallback's document may run."""
+        too_many = self._failures.are_too_many(asyncio.get_running_loop().time())
+        if self._runs_fallback:
+            return End(failure.reason)
+        if too_many:
+            self._log.error("too_many_failures", limit=MAX_FAILURES, url=for_log(failure.url))
+            return End(EndReason.LOOP_GUARD)
+        return None
+
+    async def _attempt(self, step: Callable[[], Awaitable[Outcome]], what: str, *, owed: bool = False) -> _Step:
+        """Await *step* and turn what it raises into a value, so that no verb can break the engine; *what* names it in the log."""
         try:
             return await step()
         except WebhookError as error:
@@ -224,7 +261,7 @@ class Engine:
         except CallEndedError:
             return End(EndReason.CALL_ENDED)
         except Exception:
-            self._log.exception("verb_crashed", document=for_log(self._program.url), cursor=self._program.cursor)
+            self._log.exception("step_crashed", what=what, document=for_log(self._program.url), cursor=self._program.cursor)
             return End(EndReason.CRASHED)
 
     async def _until_ended(self, step: Coroutine[Any, Any, _Step]) -> _Step:

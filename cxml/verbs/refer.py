@@ -56,8 +56,9 @@ async def _transfer(node: Refer, ctx: Context) -> TransferResult:
     try:
         await ctx.call.answer()
         return await ctx.call.transfer(node.target)
-    except CallEndedError:
-        return TransferResult(TransferKind.CALL_LOST, detail="the call ended before the REFER was sent")
+    except CallEndedError as error:
+        why = f": {error}" if str(error) else ""
+        return TransferResult(TransferKind.CALL_LOST, detail=f"the call ended before the REFER was sent{why}")
     except Exception:
         ctx.log.exception("transfer_crashed", target=_shown(node.target))
         return TransferResult(TransferKind.FAILED, detail="internal error")

@@ -70,7 +70,7 @@ class Application:
 class Observer:
     """Keeps what the service reports."""
 
-    ended: list[tuple[SipCall, Summary | None]] = field(default_factory=list)
+    ended: list[tuple[SipCall, Summary]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     began: list[str] = field(default_factory=list)
     transfers: list[TransferResult] = field(default_factory=list)
@@ -84,7 +84,7 @@ class Observer:
     def call_refused(self, reason: str) -> None:
         self.refused.append(reason)
 
-    def call_ended(self, call: SipCall, summary: Summary | None) -> None:
+    def call_ended(self, call: SipCall, summary: Summary) -> None:
         self.ended.append((call, summary))
 
 
@@ -155,7 +155,7 @@ class Stage:
     @property
     def reasons(self) -> list[str]:
         """Why the documents of the calls that are over ended, in order."""
-        return ["cut_off" if summary is None else summary.reason for _, summary in self.observer.ended]
+        return [summary.reason for _, summary in self.observer.ended]
 
     def seen(self, first_word: str, source: str = "") -> list[str]:
         """Return the recorded messages whose first line begins with *first_word*, from *source* (an address) if given."""

@@ -88,12 +88,17 @@ def test_who_forwarded_the_call(headers: tuple[str, ...], expected: str) -> None
 
 
 def test_extension_headers_are_passed_on_and_others_are_not() -> None:
-    params = parameters(invite("X-Account: 7", "x-lower: low", "X-Multi: a", "X-Multi: b", "P-Asserted-Identity: <sip:x@y>", "Subject: no"))
+    lines = ("X-customID: 7", "x-lower: low", "X-Multi: a", "x-MULTI: b", "P-Asserted-Identity: <sip:x@y>", "Subject: no")
+    params = parameters(invite(*lines))
     assert {name: value for name, value in params.items() if name.startswith("SipHeader_")} == {
-        "SipHeader_X-Account": "7",
-        "SipHeader_X-Lower": "low",
+        "SipHeader_X-customID": "7",
+        "SipHeader_x-lower": "low",
         "SipHeader_X-Multi": "a, b",
     }
+
+
+def test_control_characters_of_a_name_are_replaced() -> None:
+    assert parameters(invite(from_='"\x1b[31mBob\u2028" <sip:9@10.0.0.9>'))["CallerName"] == "?[31mBob?"
 
 
 def test_extension_headers_have_limits() -> None:

@@ -270,11 +270,24 @@ async def test_the_same_invite_again_is_one_call() -> None:
         for _ in range(3):
             wire.send(wire.invite())
             await asyncio.sleep(0.3)
-        assert (await wire.final("INVITE")).status == 603
-        assert len(stage.application.of("/voice")) == 1
         # the same Call-ID, tags and number by another way: merged (RFC 3261 §8.2.2.2)
-        wire.received.clear()
         wire.send(wire.invite(branch="other-way"))
         assert isinstance(answer := await wire.final("INVITE"), Response)
         assert answer.status == 482
+        await asyncio.sleep(3)
+        assert any(data.startswith(b"SIP/2.0 603") for data in wire.received)
         assert len(stage.application.of("/voice")) == 1
+
+
+async def test_daemon_that_stops_while_an_ack_is_missing_tells_the_action_at_once_and_hangs_up() -> None:
+    async with Stage(Application({"/voice": REFER_DOCUMENT, "/done": EMPTY})) as stage:
+        wire = await Wire().open(stage.network)
+        wire.send(wire.invite())
+        assert (await wire.final("INVITE")).status == 200
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert await stage.registry.drain(0.0, 10.0) == 1
+        assert loop.time() - began < 1.0
+        assert [told["CxmldReferOutcome"] for told in stage.application.of("/done")] == ["call_lost"]
+        await stage.daemon.aclose(4.0)
+        assert any(data.startswith(b"BYE ") for data in wire.received)

@@ -60,7 +60,7 @@ async def test_a_call_without_an_offer_gets_ours_and_is_transferred() -> None:
         assert made.application.of("/done")[0]["ReferSipResponseCode"] == "403"
 
 
-async def test_no_media_in_common_refuses_the_call_and_reports_the_transfer() -> None:
+async def test_no_media_in_common_refuses_the_call_says_so_and_reports_the_transfer(caplog: pytest.LogCaptureFixture) -> None:
     async with stage() as made:
         wire = await Wire().open(made.network)
         wire.send(wire.invite(sdp=SDP.format(host="10.0.0.9").replace("RTP/AVP 0", "RTP/AVP 99")))
@@ -68,6 +68,8 @@ async def test_no_media_in_common_refuses_the_call_and_reports_the_transfer() ->
         await asyncio.sleep(1)
         (told,) = made.application.of("/done")
         assert (told["CxmldReferOutcome"], told["CallStatus"]) == ("call_lost", "failed")
+        (line,) = [text for text in caplog.messages if "refused with 488" in text]
+        assert line.endswith("we speak PCMU and PCMA over RTP/AVP")
         await asyncio.sleep(70)
         assert made.leftovers() == dict.fromkeys(made.leftovers(), 0)
 

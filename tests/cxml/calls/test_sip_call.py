@@ -27,6 +27,10 @@ class FakeSip:
     ending: Ending | None = None
     fault: Exception | None = None
     answered: int = 0
+    is_answered: bool = False
+
+    async def hangup(self, status: int, reason: str = "") -> None:
+        """A 200 without ACK: the BYE has to wait."""
 
     @property
     def is_ended(self) -> bool:
@@ -73,3 +77,11 @@ async def test_an_answered_call_is_not_answered_again() -> None:
 def test_the_two_packages_have_the_same_words_for_what_became_of_a_transfer() -> None:
     """The library knows nothing of documents, verbs nothing of SIP: each has its own list, and the port maps by value."""
     assert [kind.value for kind in TransferKind] == [kind.value for kind in outcome.TransferKind]
+
+
+@pytest.mark.parametrize(("is_answered", "status"), [(True, "completed"), (False, "ringing")])
+async def test_a_call_that_we_hang_up_before_its_ack_counts_as_completed(is_answered: bool, status: str) -> None:
+    call = make(FakeSip(is_answered=is_answered))
+    assert str(call.status) == "ringing"
+    await call.hangup()
+    assert str(call.status) == status

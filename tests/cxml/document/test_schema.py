@@ -53,3 +53,12 @@ def test_rules_have_different_names_and_only_errors_are_fatal() -> None:
     assert all(rule.level is diagnostics.Level.ERROR for rule in diagnostics.RULES if rule.fatal)
     declared = {value for value in vars(diagnostics).values() if isinstance(value, diagnostics.Rule)}
     assert declared == set(diagnostics.RULES)
+
+
+def test_the_verbs_that_answer_are_those_of_the_engine() -> None:
+    assert {name for name, element in schema.VERBS.items() if element.answers} == {"Refer", "Hangup"}
+
+
+def test_what_can_not_be_transferred_to_is_an_error_and_the_document_runs() -> None:
+    rules = (diagnostics.TARGET_MISSING, diagnostics.TARGET, diagnostics.TEL_TARGET)
+    assert {(rule.level, rule.fatal) for rule in rules} == {(diagnostics.Level.ERROR, False)}

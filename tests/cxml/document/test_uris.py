@@ -9,7 +9,8 @@ GOOD_TARGETS = [
     "SIP:Bob@Example.COM",
     "sips:bob@example.com",
     "sip:+15551234@pbx",
-    "sip:bob:secret@example.com:5062;transport=tcp;lr",
+    "sip:bob@example.com:5062;transport=tcp;lr",
+    "sip:o'neil@example.com",
     "sip:example.com",
     "sip:10.0.0.1:5060",
     "sip:bob@[2001:db8::1]:5060;transport=tls",
@@ -18,7 +19,7 @@ GOOD_TARGETS = [
     "sip:+1-555;phone-context=example.com@gw;user=phone",
     "sip:bob@example.com?Replaces=abc%3Bto-tag%3D1&X-Case=17",
     "sip:bob@example.com?X-Empty=",
-    "sip:bob@example.com;user=phone?Subject=hi",
+    "sip:bob@example.com;user=phone?user-to-user=56a390f3%3Bencoding%3Dhex",
 ]
 
 
@@ -47,6 +48,12 @@ def test_a_sip_uri_is_good(target: str) -> None:
         ("sip:bob%4@example.com", "is not a valid SIP URI"),
         ("sip:bøb@example.com", "is not a valid SIP URI"),
         ("http://example.com", "has the scheme http, not sip or sips"),
+        ("sip:bob:secret@example.com", "has a password"),
+        ("sip:bob:@example.com", "has a password"),
+        ("sip:bob@example.com?Route=%3Csip:evil;lr%3E", "is not a valid SIP URI"),
+        ("sip:bob@example.com?X-A=1&Route=%3Csip:evil%3Blr%3E", "has the header 'Route'"),
+        ("sip:bob@example.com?%52oute=x", "has the header 'Route'"),
+        ("sip:bob@example.com?X-A=1&", "has the header ''"),
         ("<sip:bob@example.com>", "is not a URI but a whole SIP address"),
         ("Bob <sip:bob@example.com>", "is not a URI but a whole SIP address"),
     ],

@@ -9,6 +9,7 @@ from cxml.document import nodes
 from cxml.interpreter.context import Context, EngineSettings, VerbEntry, VerbTraits
 from cxml.interpreter.engine import EndReason
 from cxml.interpreter.outcome import Outcome
+from cxml.interpreter.pace import DOCUMENT_BURST, DOCUMENTS_PER_S, MAX_FAILURES
 from cxml.interpreter.ports import WebhookError
 from tests.support.fake_call import Asked, FakeCall, Reply
 from tests.support.running import FALLBACK, START, Stage, doc
@@ -71,10 +72,35 @@ async def test_a_fallback_that_fails_too_ends_the_call(reply: Reply | bytes | Ex
 
 async def test_each_failing_request_has_a_fallback_of_its_own() -> None:
     stage = Stage(settings=EngineSettings(fallback_url=FALLBACK))
-    stage.web.serve(FALLBACK, doc("<Redirect>gone</Redirect>"), doc("<Hangup/>"))
+    stage.web.serve(FALLBACK, doc("<Redirect>menu</Redirect>"), doc("<Hangup/>"))
+    stage.serve("<Redirect>gone</Redirect>", "http://backup.test/menu")
     await stage.run()
-    assert stage.web.urls == [START, FALLBACK, "http://backup.test/gone", FALLBACK]
-    assert stage.web.asked[3].extra["ErrorUrl"] == "http://backup.test/gone"
+    assert stage.web.urls == [START, FALLBACK, "http://backup.test/menu", "http://backup.test/gone", FALLBACK]
+    assert stage.web.asked[4].extra["ErrorUrl"] == "http://backup.test/gone"
+
+
+@pytest.mark.parametrize("page", [None, b"<Response><Dance/></Response>"])
+async def test_a_failure_inside_the_document_of_the_fallback_ends_the_call(page: bytes | None) -> None:
+    stage = Stage(settings=EngineSettings(fallback_url=FALLBACK))
+    stage.serve("<Redirect>missing</Redirect>")
+    stage.serve("<Pause/><Redirect>gone</Redirect>", FALLBACK)
+    if page is not None:
+        stage.serve_raw("http://backup.test/gone", page)
+    summary = await stage.run()
+    assert stage.web.urls == [START, "http://app.test/voice/missing", FALLBACK, "http://backup.test/gone"]
+    assert summary.reason in {EndReason.REQUEST_FAILED, EndReason.DOCUMENT_INVALID}
+    assert stage.call.done == ["fail"]
+
+
+async def test_a_result_owed_by_the_document_of_the_fallback_is_told_and_the_answer_does_not_run() -> None:
+    stage = Stage(settings=EngineSettings(fallback_url=FALLBACK))
+    stage.serve(REFER, FALLBACK)
+    summary = await stage.run()
+    assert stage.web.urls == [START, FALLBACK, "http://backup.test/done", FALLBACK]
+    assert stage.web.asked[3].extra["ErrorUrl"] == "http://backup.test/done"
+    assert stage.web.asked[3].extra["ReferCallStatus"]
+    assert stage.call.done == ["answer", "transfer sip:a@b", "fail"]
+    assert summary.reason == EndReason.REQUEST_FAILED
 
 
 async def test_an_invalid_document_is_reported_with_line_and_column() -> None:
@@ -127,7 +153,7 @@ async def test_a_verb_that_crashes_is_logged_once_and_ends_the_call(answered: bo
     stage.serve("<Pause/>")
     with capture_logs() as logs:
         summary = await stage.run()
-    assert [line["event"] for line in logs if line.get("exc_info")] == ["verb_crashed"]
+    assert [(line["event"], line["what"]) for line in logs if line.get("exc_info")] == [("step_crashed", "Pause")]
     assert (summary.reason, stage.call.done, stage.web.urls) == (EndReason.CRASHED, ["fail"], [START])
     assert stage.journal.forgotten == [stage.call.sid]
 
@@ -164,10 +190,46 @@ async def test_a_document_that_redirects_to_itself_for_ever_is_stopped() -> None
 
 
 async def test_failures_that_feed_each_other_are_stopped() -> None:
-    stage = Stage(settings=EngineSettings(max_documents=20, fallback_url=FALLBACK))
-    stage.serve("<Redirect>gone</Redirect>", FALLBACK)
-    assert (await stage.run()).reason == EndReason.LOOP_GUARD
-    assert len(stage.web.to(FALLBACK)) == 21
+    stage = Stage(settings=EngineSettings(fallback_url=FALLBACK))
+    stage.serve("<Redirect>gone</Redirect>")
+    stage.serve(f"<Redirect>{START}</Redirect>", FALLBACK)
+    with capture_logs() as logs:
+        assert (await stage.run()).reason == EndReason.LOOP_GUARD
+    assert (len(stage.web.to(FALLBACK)), len(stage.web.asked)) == (MAX_FAILURES, 3 * MAX_FAILURES + 2)
+    assert [line["limit"] for line in logs if line["event"] == "too_many_failures"] == [MAX_FAILURES]
+    assert stage.call.done == ["fail"]
+
+
+async def test_failures_far_apart_are_not_counted_together() -> None:
+    stage = Stage(settings=EngineSettings(fallback_url=FALLBACK))
+    stage.serve_raw(START, *[doc('<Pause length="30"/><Redirect>flaky</Redirect>')] * 40, doc("<Hangup/>"))
+    stage.serve(f"<Redirect>{START}</Redirect>", FALLBACK)
+    assert (await stage.run()).reason == "hangup"
+    assert len(stage.web.to(FALLBACK)) == 40
+
+
+async def test_a_loop_of_documents_is_slowed_down_and_logged_once() -> None:
+    stage = Stage(settings=EngineSettings(max_documents=DOCUMENT_BURST + 60))
+    stage.serve("<Redirect/>")
+    with capture_logs() as logs:
+        await stage.run()
+    assert now() == pytest.approx(60 / DOCUMENTS_PER_S)
+    assert [line["log_level"] for line in logs if line["event"] == "documents_too_fast"] == ["warning"]
+
+
+async def test_a_waiting_loop_is_not_slowed_down() -> None:
+    stage = Stage(settings=EngineSettings(max_documents=300))
+    stage.serve("<Pause/><Redirect/>")
+    await stage.run()
+    assert now() == pytest.approx(300)
+
+
+async def test_a_call_that_ends_while_its_documents_are_slowed_down_ends_at_once() -> None:
+    stage = Stage()
+    stage.serve("<Redirect/>")
+    asyncio.get_running_loop().call_later(5.5, stage.call.peer_hangs_up)
+    assert (await stage.run()).reason == EndReason.CALL_ENDED
+    assert now() == 5.5
 
 
 async def test_too_many_verbs_are_stopped() -> None:
