@@ -147,8 +147,8 @@ class UserAgent:
         self._waiting.close()
         try:
             async with asyncio.timeout(within_s):
-                await asyncio.gather(*(registration.stop() for registration in self._registrations))
-                await self._wait_ended(calls, within_s / 2)
+                # side by side: a registrar that is gone must not cost the calls their BYE
+                await asyncio.gather(self._wait_ended(calls, within_s / 2), *(registration.stop() for registration in self._registrations))
                 await self._tasks.join()
         except TimeoutError:
             log.info("closing with answers outstanding")

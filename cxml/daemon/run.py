@@ -62,10 +62,12 @@ async def serve(config: Config, *, ready: Callable[[Facts], None] | None = None,
 def end_grace_s(config: Config) -> float:
     """Return how long a call that shutdown ends may take, in seconds: to the outcome of its transfer, and for the action request.
 
-    The outcome comes T4 after our BYE at the latest, or when the wait after the peer's is over (docs/spec/refer.md).
+    The outcome comes T4 after our BYE at the latest, and after the wait for a late NOTIFY if the peer hung up (docs/spec/refer.md). The
+    action request may take its whole time, and the request to the fallback URL that follows a failure as much again.
     """
     graces = [config.refer.bye_grace_s, *(peer.bye_grace_s or 0.0 for peer in config.peers)]
-    return max(Timing().t4, *graces) + config.webhook.total_timeout_s + SLACK_S
+    requests = 2 if config.voice.fallback_url else 1
+    return Timing().t4 + max(graces) + requests * config.webhook.total_timeout_s + SLACK_S
 
 
 @asynccontextmanager

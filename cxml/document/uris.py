@@ -19,6 +19,7 @@ _SIP_URI: Final = re.compile(
     r"(?:\?(?P<headers>(?:[A-Za-z0-9_.!~*'()\[\]/?:+$=&-]|%[0-9A-Fa-f]{2})+))?",
     re.IGNORECASE,
 )
+_TOKEN: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")  # RFC 3261 §25.1: what a header's name may be
 _SENT_HEADERS: Final = ("replaces", "user-to-user")  # those that the peer may be told to put into its INVITE, besides X- ones
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _NUMBER: Final = re.compile(r"\+?[0-9 ().-]+")
@@ -58,9 +59,12 @@ def _content_problem(password: str | None, headers: str | None) -> tuple[str, st
     if password is not None:
         return "has a password", "leave it out: the peer would be told it"
     for line in () if headers is None else headers.split("&"):
-        name = unquote(line.partition("=")[0])
-        if name.lower() not in _SENT_HEADERS and not name.lower().startswith("x-"):
+        name, _, value = line.partition("=")
+        name = unquote(name)
+        if not _TOKEN.fullmatch(name) or (name.lower() not in _SENT_HEADERS and not name.lower().startswith("x-")):
             return f"has the header {name[:40]!a}", "Replaces, User-to-User and headers that begin with X- are sent"
+        if not unquote(value).isprintable():
+            return f"has a control character in the header {name[:40]}", "a careless peer would read it as the end of the header"
     return "", ""
 
 

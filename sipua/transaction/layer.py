@@ -312,8 +312,8 @@ class TransactionLayer:
 
     def _answered(self, run: ServerRun, status: int) -> None:
         self._unanswered.discard(run.key)
-        if status >= 300:
-            self._forget_merge(run)  # RFC 3261 §8.2.2.2 speaks of ongoing transactions: what was refused may be tried another way
+        if status == 503:
+            self._forget_merge(run)  # RFC 3263 §4.3: after 503 the same request comes another way on purpose
 
     def _forget_server(self, run: ServerRun) -> None:
         self._servers.pop(run.key, None)

@@ -116,7 +116,8 @@ class Outbound:
 
     def _unusable(self, response: Response, fault: str) -> None:
         """Acknowledge a 2xx without a sound Contact or Record-Route as well as can be, and hang up: the peer would repeat it for ever."""
-        self._fault = fault
+        if self.session.confirmed_at is None:  # a surplus fork's fault is nothing to the call
+            self._fault = fault
         response.headers.set("Contact", f"<{self._attempt.request.uri}>")
         response.headers.remove("Record-Route")
         self._driver.feed(self._machine.success(self._fork(response)))

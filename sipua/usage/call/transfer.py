@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from sipua.errors import ParseError, printable
 from sipua.message import Address, Uri
+from sipua.message.grammar import is_token
 from sipua.usage.call.machine.effects import EndedBy
 from sipua.usage.call.machine.glare import wait_range
 from sipua.usage.call.session import Session
@@ -143,14 +144,17 @@ def target_fault(target: str) -> str:
         return "bad transfer target: a character that must be escaped"
     if uri.password is not None:
         return "bad transfer target: a password in it would be told to the peer"
-    for name in _header_names(uri):
-        if name.lower() not in _SENT_HEADERS and not name.lower().startswith("x-"):
+    for name, value in _headers(uri):
+        if not is_token(name) or (name.lower() not in _SENT_HEADERS and not name.lower().startswith("x-")):
             return f"bad transfer target: header {printable(name, 40)!r} is not Replaces, User-to-User or X-…"
+        if not value.isprintable():
+            return f"bad transfer target: a control character in header {name}"
     return ""
 
 
-def _header_names(uri: Uri) -> list[str]:
-    """Return the names of the headers behind ``?`` in *uri*, without escapes."""
+def _headers(uri: Uri) -> list[tuple[str, str]]:
+    """Return names and values of the headers behind ``?`` in *uri*, without escapes."""
     if uri.headers is None:
         return []
-    return [urllib.parse.unquote(line.partition("=")[0]) for line in uri.headers.split("&")]
+    pairs = (line.partition("=") for line in uri.headers.split("&"))
+    return [(urllib.parse.unquote(name), urllib.parse.unquote(value)) for name, _, value in pairs]

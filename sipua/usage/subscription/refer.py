@@ -17,8 +17,9 @@ from sipua.effects import Effect, Terminated
 from sipua.timers import TimerSet, Timing
 from sipua.usage.subscription.machine import MAX_LIFETIME_S, AnswerNotify, Delivered, EndCause, Ended, Subscription
 from sipua.usage.subscription.outcome import TransferKind, TransferOutcome, kind_of_notify, kind_of_refusal
-from sipua.usage.subscription.package import NotifyInfo, Reading
-from sipua.usage.subscription.sipfrag import SIPFRAG_TYPE, Sipfrag, parse_sipfrag
+from sipua.usage.subscription.package import NotifyInfo
+from sipua.usage.subscription.refer_package import ReferPackage
+from sipua.usage.subscription.sipfrag import Sipfrag, parse_sipfrag
 
 log = logging.getLogger("sipua.usage")
 
@@ -39,21 +40,6 @@ class ReferSettings:
     def __post_init__(self) -> None:
         if self.notify_timeout_s <= 0 or not 0 <= self.bye_grace_s <= MAX_BYE_GRACE_S:
             raise ValueError("notify_timeout_s must be above 0, bye_grace_s from 0 to 32")
-
-
-class ReferPackage:
-    """The event package ``refer`` (RFC 3515 §3)."""
-
-    event = "refer"
-    default_expires_s = 180  # RFC 3515 §3.4 leaves it to the notifier; this is for one that names none
-
-    def read(self, content_type: str | None, body: bytes) -> Reading[Sipfrag]:
-        """Read the sipfrag in a body."""
-        fragment = parse_sipfrag(content_type, body)
-        if isinstance(fragment, Sipfrag):
-            return Reading(200, fragment)
-        log.debug("NOTIFY without result: %s", fragment.why)
-        return Reading(fragment.answer, None, (("Accept", SIPFRAG_TYPE),) if fragment.answer == 415 else ())
 
 
 class ReferState(StrEnum):
@@ -155,14 +141,21 @@ class ReferTransfer:
         """True while it makes sense to send the REFER again: the call is up, so the dialog is there."""
         return self._gone is None
 
-    def matches(self, event_id: str | None, others: Sequence["ReferTransfer"] = ()) -> bool:
+    def repeats(self, info: NotifyInfo) -> bool:
+        """Tell whether *info* merely ends the subscription of a transfer that has its result: the same status again, or none."""
+        if not self.has_result or not info.is_terminated:
+            return False
+        fragment = parse_sipfrag(info.content_type, info.body)
+        return not isinstance(fragment, Sipfrag) or fragment.status == self._notify_code
+
+    def matches(self, event_id: str | None, others: Sequence["ReferTransfer"] = (), info: NotifyInfo | None = None) -> bool:
         """Tell whether a NOTIFY of this dialog with that Event id (None: no id) belongs to this transfer (RFC 3515 §2.4.6).
 
         Any CSeq number used for the REFER counts, also that of a challenged one. *others*: all transfers of the dialog, oldest first,
         among which :func:`owner_without_id` chooses. The form of the first NOTIFY is demanded of the others (RFC 6665 §8.2.1).
         """
         if event_id is None:
-            return owner_without_id(others or (self,)) is self
+            return owner_without_id(others or (self,), info) is self
         return self.is_subscribed and event_id in self._cseqs and self._has_id is not False
 
     def sent(self, cseq: int, now: float) -> list[Effect]:
@@ -173,7 +166,7 @@ class ReferTransfer:
         self._sent_at = now
         if self.state is ReferState.INIT:
             self._enter(ReferState.SENT)
-        return self._subscription.sent(now)
+        return [*self._subscription.sent(now), *self._advance(now)]
 
     def refer_response(
         self, status: int, now: float, *, refer_sub_false: bool = False, expires: int | None = None, reason: str = ""
@@ -380,13 +373,16 @@ class ReferTransfer:
             self.timers.clear()
 
 
-def owner_without_id(transfers: Sequence[ReferTransfer]) -> ReferTransfer | None:
+def owner_without_id(transfers: Sequence[ReferTransfer], info: NotifyInfo | None = None) -> ReferTransfer | None:
     """Return whose a NOTIFY without Event id is; *transfers* are all of one dialog, oldest first.
 
     The oldest without a final status has it, also when its outcome is out already: its late result must not pass for that of the next.
-    One that has its final status only takes it if no other may: peers that never write an id may not end their subscriptions either.
+    One that has its final status only takes it if no other may, or if the NOTIFY, *info*, ends a subscription with that very status:
+    peers that never write an id may not end their subscriptions either.
     """
     takers = [transfer for transfer in transfers if transfer.takes_no_id]
+    if info is not None and (ended := next((transfer for transfer in takers if transfer.repeats(info)), None)) is not None:
+        return ended
     return next((transfer for transfer in takers if not transfer.has_result), next(iter(takers), None))
 
 

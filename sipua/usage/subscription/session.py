@@ -125,7 +125,8 @@ class TransferSession:
         if package.strip().lower() != "refer":  # RFC 6665 §8.2.1 says byte by byte, but peers exist that send "Refer"
             return False
         transfers = [usage.machine for usage in self._dialog.usages if isinstance(usage, TransferSession)]
-        return self.machine.matches(NotifyInfo.from_request(request).event_id, transfers)
+        info = NotifyInfo.from_request(request)
+        return self.machine.matches(info.event_id, transfers, info)
 
     def on_request(self, transaction: ServerTransaction) -> None:
         """Answer a NOTIFY at once and take what it says (RFC 6665 §4.1.3)."""

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cxml.daemon.config import Config, load_config
+from cxml.daemon.config_model import Voice
 from cxml.daemon.config_sources import SECTIONS
 from cxml.daemon.run import CLOSE_LIMIT_S, end_grace_s
 from cxml.errors import ConfigError
@@ -365,7 +366,7 @@ def test_settings_can_not_be_changed() -> None:
 def test_the_daemon_of_the_unit_is_not_killed_while_it_drains() -> None:
     unit = Path(__file__).parents[3] / "etc" / "cxmld.service"
     limit = next(line for line in unit.read_text(encoding="utf-8").splitlines() if line.startswith("TimeoutStopSec="))
-    config = Config()
+    config = Config(voice=Voice(url="http://app/", fallback_url="http://app/fallback"))
     # a call that hangs takes the grace twice: hung up in good order, then stopped at once
     assert int(limit.partition("=")[2]) >= config.sip.drain_timeout_s + 2 * end_grace_s(config) + CLOSE_LIMIT_S
 

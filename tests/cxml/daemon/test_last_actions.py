@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from cxml.daemon.config import Config
-from cxml.daemon.config_model import Peer, Refer, Webhook
+from cxml.daemon.config_model import Peer, Refer, Voice, Webhook
 from cxml.daemon.run import end_grace_s
 from tests.support.pbx import EMPTY, REFER_DOCUMENT, Application, Stage
 from tests.support.raw_peer import OFFER, RawDialog, RawPeer
@@ -17,10 +17,12 @@ DEVICE = "10.0.0.7"
 
 
 def test_the_grace_has_room_for_the_outcome_and_the_action_request() -> None:
-    assert end_grace_s(Config()) == 21.0
-    assert end_grace_s(Config(webhook=Webhook(total_timeout_s=40.0))) == 46.0
-    assert end_grace_s(Config(refer=Refer(bye_grace_s=8.0))) == 24.0
-    assert end_grace_s(Config(peers=(Peer(name="a", match=("10.0.0.1",), bye_grace_s=32.0),))) == 48.0
+    assert end_grace_s(Config()) == 5.0 + 2.0 + 15.0 + 1.0
+    assert end_grace_s(Config(webhook=Webhook(total_timeout_s=40.0))) == 5.0 + 2.0 + 40.0 + 1.0
+    assert end_grace_s(Config(refer=Refer(bye_grace_s=8.0))) == 5.0 + 8.0 + 15.0 + 1.0
+    assert end_grace_s(Config(peers=(Peer(name="a", match=("10.0.0.1",), bye_grace_s=32.0),))) == 5.0 + 32.0 + 15.0 + 1.0
+    with_fallback = Config(voice=Voice(url="http://app/", fallback_url="http://app/fallback"))
+    assert end_grace_s(with_fallback) == 5.0 + 2.0 + 2 * 15.0 + 1.0
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,8 @@ def test_a_sip_uri_is_good(target: str) -> None:
         ("sip:bob@example.com?X-A=1&Route=%3Csip:evil%3Blr%3E", "has the header 'Route'"),
         ("sip:bob@example.com?%52oute=x", "has the header 'Route'"),
         ("sip:bob@example.com?X-A=1&", "has the header ''"),
+        ("sip:bob@example.com?X-A%0D%0AFrom=1", "has the header 'X-A\\r\\nFrom'"),
+        ("sip:bob@example.com?X-A=1%0D%0AFrom:%20x", "has a control character in the header X-A"),
         ("<sip:bob@example.com>", "is not a URI but a whole SIP address"),
         ("Bob <sip:bob@example.com>", "is not a URI but a whole SIP address"),
     ],

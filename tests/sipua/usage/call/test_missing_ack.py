@@ -74,3 +74,19 @@ async def test_agent_that_closes_gives_the_ack_its_time_first() -> None:
         await closing
         assert len(stage.peer.times("BYE")) == 1
         assert call.is_ended
+
+
+async def test_a_dead_registrar_does_not_cost_a_call_without_ack_its_bye_at_shutdown() -> None:
+    async with raw_stage(is_quiet=False) as stage:
+        stage.peer.answers |= {"REGISTER": 200, "BYE": 200}
+        await stage.agent.register("sip:10.0.0.2", user="u")
+        await asyncio.sleep(1)
+        del stage.peer.answers["REGISTER"]
+        call, _ = await stage.incoming()
+        answering = stage.soon(call.answer())
+        await stage.peer.response("200 INVITE")
+        await asyncio.sleep(1)
+        await stage.agent.aclose(4.0)
+        assert len(stage.peer.times("BYE")) == 1
+        with pytest.raises(CallEndedError):
+            await answering

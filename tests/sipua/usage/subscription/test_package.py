@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sipua.message import Headers, Request
 from sipua.usage.subscription.package import EventPackage, NotifyInfo
-from sipua.usage.subscription.refer import ReferPackage
+from sipua.usage.subscription.refer_package import ReferPackage
 from sipua.usage.subscription.sipfrag import Sipfrag
 
 

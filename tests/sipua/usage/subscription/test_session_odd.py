@@ -175,6 +175,8 @@ async def test_odd_headers_of_a_notify_do_not_hide_its_result(headers: tuple[tup
         "sip:bob:secret@example.com",
         "sip:bob:@example.com",
         "sip:bob@example.com?Route=%3Csip:evil%3Blr%3E&X-A=1",
+        "sip:bob@example.com?X-A=1%0D%0AFrom:%20x",
+        "sip:bob@example.com?X-A%0D%0AFrom=1",
         "sip:bob@example.com?x-a=1&%52oute=x",
         "sip:bob@example.com?body=x",
         "sip:bob@example.com?",
