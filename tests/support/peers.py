@@ -16,6 +16,7 @@ _PORTS = range(10_000, 20_000)
 # State of a listening socket in /proc/net/tcp.
 _LISTEN = "0A"
 _RTP_PORTS = range(20_000, 31_000, 100)
+_WORKERS = 4
 _given: set[int] = set()
 
 
@@ -87,7 +88,15 @@ def free_port(count: int = 1) -> int:
 
 
 def rtp_range() -> tuple[int, int]:
-    """Return first and last of 100 ports for media; the user looks for a free one among them by itself."""
-    first = random.SystemRandom().choice([first for first in _RTP_PORTS if first not in _given] or _RTP_PORTS)
+    """Return first and last of 100 ports for media, all free now; the user looks for a free one among them by itself.
+
+    The workers of one run choose from blocks of their own: calls of one must not use up the ports of the other.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    table = Path("/proc/net/udp").read_text(encoding="ascii").splitlines()[1:]
+    held = {int(line.split()[1].rpartition(":")[2], 16) // 100 * 100 for line in table}
+    mine = [first for first in _RTP_PORTS if first // 100 % _WORKERS == worker % _WORKERS]
+    fresh = [first for first in mine if first not in held and first not in _given]
+    first = random.SystemRandom().choice(fresh or mine)
     _given.add(first)
     return first, first + 99
