@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 # One worker holds the running PBX, the other one does the rest.
 PARALLEL := -n 2 --dist loadgroup
 
-.PHONY: help setup demo test test-pythons peers interop check lint types layers architecture fmt clean
+.PHONY: help setup demo test test-pythons peers interop fuzz bench bench-check soak check lint types layers architecture docs fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,7 +26,7 @@ demo: $(READY) ## one call and one transfer on loopback, with the SIP ladder
 test: $(READY) peers ## the whole test suite; as root on Debian it installs its SIP peers
 	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
-peers: ## install SIPp and Asterisk for the interop tests, or say which are missing (PEERS=no: install nothing)
+peers: ## install SIPp, dnsmasq and Asterisk for the interop tests, or say which are missing (PEERS=no: install nothing)
 	@PEERS="$(PEERS)" tests/interop/install-peers
 
 interop: $(READY) peers ## only the tests against real peers
@@ -44,7 +44,27 @@ test-pythons: $(READY) ## the suite without peers on the oldest and newest other
 	    $$folder/bin/python -m pytest $(PARALLEL) -m 'not interop' $(PYTEST_ARGS); \
 	done
 
-check: lint types layers architecture test test-pythons ## what CI runs: lint, types, layers, tests
+fuzz: .venv-fuzz/.ready ## fuzz the parsers with atheris, FUZZ_SECONDS (60) for each target of tests/fuzz
+	@scripts/fuzz
+
+.venv-fuzz/.ready: pyproject.toml constraints.txt
+	@python=$$(PYTHON="$(PYTHON)" scripts/find-python default) && EXTRA=fuzz scripts/make-venv .venv-fuzz "$$python"
+
+bench: $(VENV)/.bench-ready peers ## what a transfer costs, beside its peers, with plot and flame graph; an hour or two (BENCH_ARGS=--quick)
+	@bench/run-all $(BENCH_ARGS)
+
+$(VENV)/.bench-ready: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --only-binary :all: \
+	    --constraint constraints.txt --editable '.[dev,bench]'
+	@touch $@
+
+soak: $(READY) ## calls of every outcome for SOAK_SECONDS (300) at SOAK_RATE (20) a second; fails if anything grows or is lost
+	$(BIN)/python -m bench.soak $(SOAK_ARGS)
+
+bench-check: $(READY) peers ## fails when a transfer costs 25 % more than bench/baseline.json keeps, counted in SIPp's
+	$(BIN)/python -m bench --check
+
+check: lint types layers architecture test test-pythons bench-check ## what CI runs: lint, types, layers, tests, cost of a transfer
 
 lint: $(READY) ## ruff: rules and format
 	$(BIN)/ruff check
@@ -58,6 +78,9 @@ layers: $(READY) ## import-linter: the arrows between packages
 
 architecture: $(READY) ## rules of the house that no linter knows
 	$(BIN)/python -m pytest -q tests/architecture $(PYTEST_ARGS)
+
+docs: $(READY) ## write etc/cxmld.toml, the configuration reference and the changelog anew
+	PYTHONPATH=. $(BIN)/python scripts/write-docs
 
 fmt: $(READY) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix

@@ -1,4 +1,4 @@
-"""The command ``cxmld``: serve, demo, lint, config (docs/reference/cli.md).
+"""The command ``cxmld``: serve, demo, doctor, lint, config (docs/reference/cli.md).
 
 What a user can cause ends with one clear text and an exit status, never with a traceback.
 """
@@ -18,7 +18,9 @@ import typer
 import uvloop
 from rich.console import Console
 
-from cxml.daemon.config import Config, Log, LogLevel, load_config
+from cxml.access.peers import Proof
+from cxml.daemon.config import Config, Log, LogLevel, certificate_warning, load_config
+from cxml.daemon.config.peer import Peer
 from cxml.daemon.logging import configure_logging
 from cxml.daemon.metrics import daemon_version
 from cxml.document import MAX_BYTES, Diagnostic, Level, lint
@@ -93,11 +95,15 @@ def serve(
     sip: Annotated[list[str] | None, typer.Option("--sip", metavar="udp:HOST:PORT", help="Where SIP is received; may be repeated.")] = None,
     http: Annotated[str | None, typer.Option("--http", metavar="HOST:PORT", help="Where health and metrics are served.")] = None,
     voice_url: Annotated[str | None, typer.Option("--voice-url", metavar="URL", help="URL of the first document.")] = None,
+    workers: Annotated[str | None, typer.Option("--workers", metavar="N", help="How many processes take calls.")] = None,
 ) -> None:
     """Run the daemon until SIGTERM or SIGINT; flags override the environment, which overrides the file."""
-    settings = _load(config, {"--sip": sip, "--http": http, "--voice-url": voice_url})
+    settings = _load(config, {"--sip": sip, "--http": http, "--voice-url": voice_url, "--workers": workers})
     configure_logging(settings.log, settings.secrets())
-    from cxml.daemon.run import serve as run_daemon  # noqa: PLC0415  # the daemon's half of the imports is for this command only
+    if settings.workers.count == 1:  # the daemon's half of the imports is for this command only
+        from cxml.daemon.run import serve as run_daemon  # noqa: PLC0415
+    else:
+        from cxml.daemon.workers.serve import serve_workers as run_daemon  # noqa: PLC0415
 
     try:
         _run(run_daemon(settings))
@@ -120,6 +126,38 @@ def demo(
         status = _run(run_demo(Console(highlight=False), outcome=str(outcome)))
     except (CxmlError, SipError, OSError) as error:
         _fail(f"cxmld demo: {printable(str(error), 1000)}", FAULT)
+    raise typer.Exit(status)
+
+
+@app.command()
+def doctor(
+    peer: Annotated[str, typer.Option("--peer", metavar="NAME", help="The [[peers]] to check.")],
+    config: ConfigFile = None,
+    call: Annotated[str, typer.Option("--call", metavar="EXTENSION", help="Call this extension: one that rings a phone.")] = "",
+    transfer_to: Annotated[str, typer.Option("--transfer-to", metavar="EXTENSION", help="Transfer that call to this one.")] = "",
+    unanswered: Annotated[
+        str, typer.Option("--transfer-to-unanswered", metavar="EXTENSION", help="Transfer a call to this one, which never answers.")
+    ] = "",
+    register: Annotated[bool, typer.Option("--register", help="Bind for real; may displace the daemon's registration.")] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Two more calls: tel: targets, foreign hosts.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    trace: Annotated[bool, typer.Option("--trace", help="Print the SIP ladder.")] = False,
+) -> None:
+    """Check a PBX and say which of its settings to change. Exit status 0: all well, 1: findings, 2: it could not be run."""
+    settings = _load(config, {}, UNREADABLE)
+    configure_logging(Log(level=LogLevel.ERROR), settings.secrets())
+    from cxml.daemon.build import credentials_of  # noqa: PLC0415  # see serve
+    from cxml.doctor.plan import find_peer, make_plan  # noqa: PLC0415
+    from cxml.doctor.run import doctor as run_doctor  # noqa: PLC0415
+
+    steps = {"extension": call, "transfer_to": transfer_to, "unanswered": unanswered, "binds": register, "is_thorough": thorough}
+    try:
+        found = find_peer(settings, peer)
+        plan = make_plan(settings, found, credentials=credentials_of(found), **steps)
+        console = Console(highlight=False)
+        status = _run(run_doctor(settings, found.name, plan, console, as_json=as_json, with_trace=trace))
+    except (CxmlError, SipError, OSError) as error:
+        _fail(f"cxmld doctor: {printable(str(error), 1000)}", UNREADABLE)
     raise typer.Exit(status)
 
 
@@ -148,23 +186,25 @@ def check_config(config: ConfigFile = None) -> None:
     typer.echo("ok")
     for name, value in _summary(settings):
         typer.echo(f"{name:<22}{value}")
+    if warning := certificate_warning(settings):
+        typer.echo(f"warning: {warning}", err=True)
 
 
 @config_app.command("example")
 def show_example() -> None:
     """Print a configuration file with every setting, its default and its explanation."""
-    from cxml.daemon.config_text import example_toml  # noqa: PLC0415  # see serve
+    from cxml.daemon.config.text import example_toml  # noqa: PLC0415  # see serve
 
     typer.echo(example_toml(), nl=False)
 
 
-def _load(path: Path | None, flags: dict[str, str | list[str] | None]) -> Config:
+def _load(path: Path | None, flags: dict[str, str | list[str] | None], status: int = FAULT) -> Config:
     if path is None and DEFAULT_CONFIG.exists():
         path = DEFAULT_CONFIG
     try:
         return load_config(path, os.environ, flags)
     except ConfigError as error:
-        _fail(str(error), FAULT)
+        _fail(str(error), status)
 
 
 def _summary(config: Config) -> list[tuple[str, str]]:
@@ -178,10 +218,25 @@ def _summary(config: Config) -> list[tuple[str, str]]:
         ("fallback", f"{voice.fallback_method} {_shown_url(voice.fallback_url)}" if voice.fallback_url else "none"),
         ("signatures", ", ".join(name for name, key in signed.items() if key.get_secret_value()) or "none"),
     ]
+    if config.workers.count > 1:
+        rows.append(("workers", str(config.workers.count)))
+    if config.tls.certificate:
+        checked = f"clients' certificates: {config.tls.verify_clients}"
+        rows.append(("certificate", f"{config.tls.certificate}, {checked}"))
     for peer in config.peers:
         registering = f", registers as {peer.username} at {peer.uri}" if peer.is_registering else ""
-        rows.append((f"peer {peer.name}", f"calls from {', '.join(str(network) for network in peer.networks)}{registering}"))
+        rows.append((f"peer {peer.name}", f"{_known_by(peer)}{registering}"))
     return rows if config.peers else [*rows, ("peers", "none: calls are taken from this machine only")]
+
+
+def _known_by(peer: Peer) -> str:
+    """Return how requests show that they are this peer's; a certificate will do instead of an address or a password."""
+    blocks = "anywhere" if peer.auth is Proof.DIGEST else ", ".join(str(network) for network in peer.networks)
+    known = [f"calls from {blocks}"] if blocks else []
+    if peer.auth is not Proof.ADDRESS:
+        known = [f"{each} as {peer.inbound_user}, with its password" for each in known]
+    known += [f"calls with the certificate of {' or '.join(peer.certificate)}"] if peer.certificate else []
+    return " or ".join(known)
 
 
 def _shown_url(url: str) -> str:

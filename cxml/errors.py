@@ -4,7 +4,8 @@
 
     CxmlError
     ├── DocumentError   a document that can't run (cxml.document.parse)
-    └── ConfigError     a configuration that can't be used (cxml.daemon.config)
+    ├── ConfigError     a configuration that can't be used (cxml.daemon.config)
+    └── PlanError       an examination of a PBX that can't be made (cxml.doctor.plan)
 """
 
 

@@ -43,7 +43,7 @@ _HOMES = {
     "TransferKind": "sipua.usage.subscription.outcome",
     "TransferOutcome": "sipua.usage.subscription.outcome",
     "TransportError": "sipua.errors",
-    "UserAgent": "sipua.agent",
+    "UserAgent": "sipua.agent.user_agent",
 }
 
 __all__ = [

@@ -12,6 +12,8 @@
     └── RegistrationError a registrar refused for good; carries the status
 """
 
+import re
+
 
 class SipError(Exception):
     """Base of everything that ``sipua`` raises on purpose."""
@@ -66,6 +68,8 @@ class RegistrationError(SipError):
         self.reason = reason
 
 
+_ODD = re.compile(r"[^ -~]")
+
 _PRINTABLE_LIMIT = 200  # a log line stays a line, whatever a peer sends
 
 
@@ -75,5 +79,10 @@ def printable(text: str | bytes, limit: int = _PRINTABLE_LIMIT) -> str:
         text = text[: limit + 1].decode("utf-8", "surrogateescape")
     cut = text[:limit]
     if not cut.isprintable():
-        cut = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode("ascii", "replace") for c in cut)
+        cut = _ODD.sub(_escaped, cut)
     return cut + ("…" if len(text) > limit else "")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    char = found[0]
+    return char if char.isprintable() else char.encode("unicode_escape", "replace").decode("ascii", "replace")

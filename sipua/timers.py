@@ -31,46 +31,61 @@ class TimerSet:
     The names are the RFC's letters. There is no callback here: a driver asks for the earliest deadline and calls the machine's ``tick``.
     """
 
-    __slots__ = ("_deadlines",)
+    __slots__ = ("_deadlines", "next_deadline")
 
     def __init__(self) -> None:
-        self._deadlines: dict[str, float] = {}
+        self._deadlines: dict[str, float] | None = None  # thousands of machines at rest have no timer
+        self.next_deadline: float | None = None
+        """The earliest deadline, or None when no timer runs; for reading only."""
 
     def start(self, name: str, deadline: float) -> None:
         """Set timer *name* to fire at *deadline*; a running one of that name is replaced."""
-        self._deadlines[name] = deadline
+        deadlines = self._deadlines
+        if deadlines is None:
+            self._deadlines = {name: deadline}
+            self.next_deadline = deadline
+            return
+        deadlines[name] = deadline
+        self.next_deadline = min(deadlines.values())
 
     def stop(self, name: str) -> None:
         """Stop timer *name*; stopping one that does not run is fine."""
-        self._deadlines.pop(name, None)
+        deadlines = self._deadlines
+        if deadlines is not None and name in deadlines:
+            del deadlines[name]
+            self._settle(deadlines)
 
     def clear(self) -> None:
         """Stop all timers: the machine's end state."""
-        self._deadlines.clear()
+        self._deadlines = None
+        self.next_deadline = None
 
     def due(self, now: float) -> list[str]:
         """Remove and return the names of the timers whose deadline has passed, earliest first."""
-        if not self._deadlines or min(self._deadlines.values()) > now:
+        deadlines = self._deadlines
+        if deadlines is None or self.next_deadline is None or self.next_deadline > now:
             return []
-        fired = sorted((deadline, name) for name, deadline in self._deadlines.items() if deadline <= now)
+        fired = sorted((deadline, name) for name, deadline in deadlines.items() if deadline <= now)
         for _, name in fired:
-            del self._deadlines[name]
+            del deadlines[name]
+        self._settle(deadlines)
         return [name for _, name in fired]
+
+    def _settle(self, deadlines: dict[str, float]) -> None:
+        if deadlines:
+            self.next_deadline = min(deadlines.values())
+        else:
+            self.clear()
 
     def deadline(self, name: str) -> float | None:
         """Return the deadline of timer *name*, or None when it does not run."""
-        return self._deadlines.get(name)
-
-    @property
-    def next_deadline(self) -> float | None:
-        """The earliest deadline, or None when no timer runs."""
-        return min(self._deadlines.values()) if self._deadlines else None
+        return None if self._deadlines is None else self._deadlines.get(name)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._deadlines
+        return self._deadlines is not None and name in self._deadlines
 
     def __len__(self) -> int:
-        return len(self._deadlines)
+        return 0 if self._deadlines is None else len(self._deadlines)
 
     def __repr__(self) -> str:
-        return f"TimerSet({self._deadlines})"
+        return f"TimerSet({self._deadlines or {}})"

@@ -1,6 +1,6 @@
 """The HTTP application: its routes, and JSON for every refusal."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import structlog
@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cxml.api.health import NO_STORE, Readiness, health_routes
+from cxml.api.health import NO_STORE, health_routes
+from cxml.api.readiness import Readiness
 
 log = structlog.get_logger(__name__)
 
@@ -21,15 +22,16 @@ METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 class Rendered(Protocol):
     """What has metrics to show."""
 
-    def render(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
+    def render(self) -> bytes | Awaitable[bytes]:
+        """Return the metrics in Prometheus' text format; they may have to be asked for."""
 
 
-def make_app(readiness: Callable[[], Readiness], metrics: Rendered) -> Starlette:
+def make_app(readiness: Callable[[], Readiness | Awaitable[Readiness]], metrics: Rendered) -> Starlette:
     """Return the application with ``/health/live``, ``/health/ready`` and ``/metrics``; everything else is 404."""
 
     async def show_metrics(_request: Request) -> Response:
-        return Response(metrics.render(), headers={"Content-Type": METRICS_TYPE, **NO_STORE})
+        text = metrics.render()
+        return Response(text if isinstance(text, bytes) else await text, headers={"Content-Type": METRICS_TYPE, **NO_STORE})
 
     routes = [*health_routes(readiness), Route("/metrics", show_metrics, methods=["GET"])]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refuse, Exception: _crashed})

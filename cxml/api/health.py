@@ -1,26 +1,20 @@
 """Whether the daemon lives, and whether it takes calls."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Why calls are not taken, one short text each; empty: they are."""
-
-    reasons: tuple[str, ...] = ()
-
-    @property
-    def is_ready(self) -> bool:
-        """True if calls are taken."""
-        return not self.reasons
+from cxml.api.readiness import Readiness
 
 
-def health_routes(readiness: Callable[[], Readiness]) -> list[Route]:
+async def given(value: Readiness | Awaitable[Readiness]) -> Readiness:
+    """Return *value*, awaiting it if it has to be asked for."""
+    return value if isinstance(value, Readiness) else await value
+
+
+def health_routes(readiness: Callable[[], Readiness | Awaitable[Readiness]]) -> list[Route]:
     """Return the routes ``/health/live`` and ``/health/ready``; *readiness* is asked for each request of the latter."""
 
     async def live(_request: Request) -> Response:
@@ -29,8 +23,10 @@ def health_routes(readiness: Callable[[], Readiness]) -> list[Route]:
 
     async def ready(_request: Request) -> Response:
         """Answer 200 if calls are taken, else 503 and the reasons."""
-        state = readiness()
-        body = {"status": "ready" if state.is_ready else "not ready", "reasons": list(state.reasons)}
+        state = await given(readiness())
+        body: dict[str, object] = {"status": state.status, "reasons": list(state.reasons), "shedding": list(state.shedding)}
+        if state.missing:
+            body["missing"] = list(state.missing)
         return JSONResponse(body, 200 if state.is_ready else 503, headers=NO_STORE)
 
     return [Route("/health/live", live, methods=["GET"]), Route("/health/ready", ready, methods=["GET"])]

@@ -4,6 +4,7 @@ import secrets
 import uuid
 from enum import StrEnum
 
+from cxml.calls.identity import asserted_identity
 from cxml.services.parameters import CallFacts
 from sipua.errors import ParseError
 from sipua.message import Address, Request, Uri
@@ -33,15 +34,19 @@ def new_sid(style: SidStyle) -> str:
     return str(uuid.uuid4()) if style is SidStyle.UUID else f"CA{secrets.token_hex(16)}"
 
 
-def inbound_facts(sid: str, account_sid: str, invite: Request, source_ip: str) -> CallFacts:
-    """Return the facts of the call that *invite* opens; *source_ip* is the address it came from."""
+def inbound_facts(sid: str, account_sid: str, invite: Request, source_ip: str, *, is_trusted: bool = False) -> CallFacts:
+    """Return the facts of the call that *invite* opens; *source_ip* is the address it came from.
+
+    *is_trusted*: the peer's P-Asserted-Identity says who calls, and From only when there is none (RFC 3325).
+    """
     request_uri = invite.request_uri
+    caller = (asserted_identity(invite) if is_trusted else None) or invite.from_
     return CallFacts(
         call_sid=sid,
         account_sid=account_sid,
-        from_=plain_uri(invite.from_.uri),
+        from_=plain_uri(caller.uri),
         to=plain_uri(invite.to.uri),
-        caller_name=invite.from_.display_name,
+        caller_name=caller.display_name,
         forwarded_from=_forwarded_from(invite),
         sip_call_id=invite.call_id,
         sip_source_ip=source_ip,

@@ -1,35 +1,79 @@
 """Answers calls with documents: from the INVITE of a known peer to the end of its last document."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
 
+from cxml.access.peers import Peer, Peers
+from cxml.access.rules import Denial, Visit
+from cxml.calls.context import enter_call
 from cxml.calls.facts import SidStyle, inbound_facts, new_sid
-from cxml.calls.peers import Peer, Peers
+from cxml.calls.overload import LoadController
 from cxml.calls.registry import LiveCall, Registry
+from cxml.calls.shed import ShedAccount
 from cxml.calls.sip_call import SipCall
 from cxml.document import parse
 from cxml.interpreter.context import EngineSettings, OnBye
-from cxml.interpreter.engine import Engine, Summary
+from cxml.interpreter.ending import Summary
+from cxml.interpreter.engine import Engine
 from cxml.interpreter.ports import Journal, TransferResult
 from cxml.services.webhook import WebhookClient
 from cxml.verbs import VERBS
 from sipua.auth import Credential
 from sipua.errors import printable
 from sipua.message import Request
+from sipua.transaction.admission import Refusal
 from sipua.transport.base import Endpoint
 from sipua.usage.call.call import Call
+from sipua.usage.call.machine.interval import TimerSettings
 
 CUT_OFF = "cut_off"
 """Why documents ended that were cut off: shutdown, or a fault of ours."""
 
+MAX_TIMER_S = 30 * 86400.0
+"""A call that has no limit ends after a month all the same."""
+
 log = structlog.get_logger(__name__)
 
-STRANGER_LOG_INTERVAL_S = 10.0
-"""Refused strangers and calls over the limit are logged once in this time, with their number."""
+_RATE_S, _COUNT_S = (1, 4), (5, 15)  # a rate is free again within a second, a place when a call ends
+RETRY_AFTER_S = {
+    "max_calls_per_s": _RATE_S,
+    "peer_max_calls_per_s": _RATE_S,
+    "overload": (2, 8),
+    "max_calls": _COUNT_S,
+    "peer_max_calls": _COUNT_S,
+    "draining": (10, 30),
+}
+"""By reason, the range of seconds that a 503 says: short, since a client may send nothing at all before (RFC 3261 §21.5.4), and by chance,
+
+since callers who were refused together must not come back together."""
+
+
+REMEDIES = {
+    "max_calls_per_s": "[limits] max_calls_per_s is reached",
+    "peer_max_calls_per_s": "max_calls_per_s of the peer is reached",
+    "overload": "the loop lags: less load, fewer calls a second or a faster machine",
+    "max_calls": "[limits] max_calls is reached",
+    "peer_max_calls": "max_calls of the peer is reached",
+    "draining": "the daemon is shutting down",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What decides about new calls besides the registry, and where those are counted that were not taken.
+
+    *max_call_s* ends a call that goes on longer; 0: never.
+    """
+
+    controller: LoadController = field(default_factory=LoadController)
+    account: ShedAccount = field(default_factory=ShedAccount)
+    rng: random.Random = field(default_factory=random.Random)
+    max_call_s: float = 0.0
 
 
 class CallObserver(Protocol):
@@ -37,9 +81,6 @@ class CallObserver(Protocol):
 
     def call_began(self, peer: str) -> None:
         """A call of *peer* was taken."""
-
-    def call_refused(self, reason: str) -> None:
-        """A call was refused before it had a document: ``stranger``, ``draining``, ``max_calls``, ``max_calls_per_s``."""
 
     def transfer_ended(self, result: TransferResult) -> None:
         """A transfer has its result."""
@@ -67,77 +108,100 @@ class CallService:
         peers: Peers,
         registry: Registry,
         webhooks: WebhookClient,
-        journal: Journal,
+        journal: Journal | None,
         voice: Voice,
         observer: CallObserver,
         now: Callable[[], float],
+        load: Load | None = None,
     ) -> None:
+        self._load = load or Load()
         self._peers = peers
         self._registry = registry
         self._webhooks = webhooks
         self._journal = journal
         self._voice = voice
+        self._engines: Mapping[str, EngineSettings] = {on_bye.value: replace(voice.engine, refer_on_bye=on_bye) for on_bye in OnBye}
         self._observer = observer
         self._now = now
-        self._quiet_until: dict[str, float] = {}
-        self._held: dict[str, int] = {}
+        self._tell_transfer = observer.transfer_ended  # once for all calls
+        registry.max_call_s = self._load.max_call_s or MAX_TIMER_S
 
-    def availability(self, request: Request, remote: Endpoint) -> int:
-        """Return what an INVITE or OPTIONS from *remote* gets: 200, 403 for a stranger, 503 over a limit."""
-        if self._peers.find(remote) is None:
-            self._refuse("stranger", request, remote, "name this address in the match of a [[peers]] table if it is a PBX of yours")
-            return 403
-        if request.method != "INVITE":
-            return 503 if self._registry.is_draining else 200
-        limit = self._registry.may_begin()
-        if limit:
-            self._refuse(limit, request, remote, "the daemon is shutting down" if limit == "draining" else f"[limits] {limit} is reached")
-            return 503
-        return 200
+    def check(self, visit: Visit) -> Denial | None:
+        """Tell whether a call may begin, and OPTIONS what an INVITE would get at shutdown (RFC 3261 §11.2): a check of the gate."""
+        method, peer = visit.request.method, visit.peer.name
+        if method != "INVITE" or "Replaces" in visit.request.headers:  # that one takes the place of a call that runs, or is refused
+            return self._denial("draining") if self._registry.is_draining and method in ("INVITE", "OPTIONS") else None
+        reason = self._registry.obstacle(peer)
+        if not reason and not self._load.controller.admits():
+            reason = "overload"
+        if not reason:
+            self._registry.may_begin(peer)
+            return None
+        if reason != "draining":
+            self._load.account.note(reason, peer)
+        return self._denial(reason)
 
-    def credentials_for(self, remote: Endpoint) -> Sequence[Credential]:
-        """Return the passwords that answer challenges of *remote*."""
-        peer = self._peers.find(remote)
+    def _denial(self, reason: str) -> Denial:
+        wait_s = self._load.rng.randint(*RETRY_AFTER_S[reason])
+        return Denial(reason, Refusal(503, headers=(("Retry-After", str(wait_s)),)), REMEDIES[reason])
+
+    def credentials_for(self, invite: Request) -> Sequence[Credential]:
+        """Return the passwords that answer challenges in the call of *invite*."""
+        peer = self._peers.named(invite.sender)
         return () if peer is None else peer.credentials
 
-    async def handle(self, call: Call) -> None:
+    def timer_for(self, remote: Endpoint) -> TimerSettings | None:
+        """Return the session timer of calls with *remote* where it has one of its own."""
+        peer = self._peers.find(remote)
+        return None if peer is None else peer.timer
+
+    def handle(self, call: Call) -> Awaitable[None]:
         """Run the documents of *call* to its end."""
         remote = call.remote
-        peer = None if remote is None else self._peers.find(remote)
+        peer = self._peers.named(call.invite.sender)
         if peer is None or remote is None:
-            await call.reject(403)
-            return
-        sid = new_sid(self._voice.sid_style)
-        adapter = SipCall(call, sid, peer.refer)
+            return call.reject(403)
+        return self._run(SipCall(call, new_sid(self._voice.sid_style), peer.refer, peer.name), peer, remote)
+
+    async def _run(self, call: SipCall, peer: Peer, remote: Endpoint) -> None:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a call needs a task")
-        self._registry.add(LiveCall(adapter, task, peer.name))
+        enter_call(call.sid, peer=peer.name)
+        engine = self._engine(call, peer, remote)
+        live = LiveCall(call, task, engine, peer.name, remote.host, self._now())
+        self._registry.add(live)
         self._observer.call_began(peer.name)
-        began_at = self._now()
         summary: Summary | None = None
-        engine = self._engine(adapter, peer, remote)
+        call.sip.on_replaced(call.replaced)
         try:
-            with structlog.contextvars.bound_contextvars(call_sid=sid, peer=peer.name):
-                await call.ring()
-                summary = await engine.run(self._voice.url, self._voice.method)
+            await call.sip.ring()
+            summary = await engine.run(self._voice.url, self._voice.method)
+            if engine.is_stopped:
+                summary = None
         finally:
-            with structlog.contextvars.bound_contextvars(call_sid=sid, peer=peer.name):
-                await self._end(adapter, summary or engine.so_far(CUT_OFF), self._now() - began_at)
+            call.sip.on_replaced(None)  # the handler holds the call
+            await self._end(call, summary or engine.so_far(CUT_OFF), self._now() - live.began_at)
 
     def _engine(self, call: SipCall, peer: Peer, remote: Endpoint) -> Engine:
         invite = call.sip.invite
-        facts = inbound_facts(call.sid, self._voice.account_sid, invite, remote.host)
-        with structlog.contextvars.bound_contextvars(call_sid=call.sid, peer=peer.name):
-            log.info("call_began", sip_call_id=printable(invite.call_id), from_=facts.from_, to=facts.to, source=str(remote))
+        facts = inbound_facts(call.sid, self._voice.account_sid, invite, remote.host, is_trusted=peer.is_trusted)
+        log.info(
+            "call_began",
+            sip_call_id=printable(invite.call_id),
+            from_=facts.from_,
+            to=facts.to,
+            source=str(remote),
+            **({"forwarded_from": printable(facts.forwarded_from)} if facts.forwarded_from else {}),
+        )
         return Engine(
             call,
-            self._webhooks.for_call(facts, lambda: str(call.status)),
+            self._webhooks.for_call(facts, call.status_now),
             self._journal,
             parse,
             VERBS,
-            replace(self._voice.engine, refer_on_bye=OnBye(peer.refer.on_bye)),
-            on_transfer=self._observer.transfer_ended,
+            self._engines[peer.refer.on_bye],
+            on_transfer=self._tell_transfer,
         )
 
     async def _end(self, call: SipCall, summary: Summary, duration_s: float) -> None:
@@ -151,6 +215,8 @@ class CallService:
             ended_by="" if ending is None else str(ending.by),
             sip_status=0 if ending is None else ending.status,
             sip_reason="" if ending is None else ending.reason,
+            q850_cause=None if ending is None else ending.q850_cause,
+            answered_elsewhere=ending is not None and ending.is_answered_elsewhere,
             duration_s=round(duration_s, 3),
             why=summary.reason,
             error_code=summary.error_code,
@@ -158,21 +224,3 @@ class CallService:
             verbs=summary.verbs,
         )
         self._observer.call_ended(call, summary)
-
-    def _refuse(self, reason: str, request: Request, remote: Endpoint, remedy: str) -> None:
-        if request.method == "INVITE":
-            self._observer.call_refused(reason)
-        now = self._now()
-        if now < self._quiet_until.get(reason, 0.0):
-            self._held[reason] = self._held.get(reason, 0) + 1
-            return
-        self._quiet_until[reason] = now + STRANGER_LOG_INTERVAL_S
-        log.warning(
-            "call_refused",
-            reason=reason,
-            method=printable(request.method, 20),
-            sip_call_id=printable(request.call_id, 80),
-            source=str(remote),
-            held_back=self._held.pop(reason, 0),
-            remedy=remedy,
-        )

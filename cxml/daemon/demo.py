@@ -16,8 +16,7 @@ from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 
 from cxml.api.server import serve as serve_http
-from cxml.daemon.config import Config
-from cxml.daemon.config_model import Http, Limits, Log, Media, Sip, Voice
+from cxml.daemon.config import Config, Http, Limits, Log, Media, Sip, Voice
 from cxml.daemon.ladder import Rung, render
 from cxml.daemon.run import running
 from sipua.agent import CallHandler, UserAgent

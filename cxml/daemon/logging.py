@@ -1,30 +1,31 @@
 """The daemon's log: structlog and the standard library's loggers in one stream, as JSON lines or for a terminal.
 
-Every line has a UTC time stamp, a level, the logger's name, and whatever is bound in the context (``call_sid``). Every text goes through
-:class:`cxml.daemon.redaction.Redactor`. What the level leaves out costs next to nothing.
+Every line has a UTC time stamp, a level, the logger's name, and what the context says of the call (:mod:`cxml.calls.context`). Every text
+goes through :class:`cxml.daemon.redaction.Redactor`. What the level leaves out costs next to nothing, and a reader that stops reading holds
+up nobody (:mod:`cxml.daemon.log_output`).
 """
 
-import contextlib
-import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from typing import Final, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict
 
-from cxml.daemon.config_model import Log, LogFormat
+from cxml.calls.context import call_context
+from cxml.daemon.config import Log, LogFormat
+from cxml.daemon.log_lines import LineMaker
+from cxml.daemon.log_output import DescriptorOutput, Output, StreamOutput
 from cxml.daemon.redaction import Redactor
+
+__all__ = ["call_context", "configure_logging", "lines_dropped"]
 
 OURS: Final = ("cxml", "sipua")
 """Loggers that follow ``[log] level``; all others say warnings and errors only."""
 
 TRACE_LOGGER: Final = "sipua.transport"
 """Writes SIP messages at level debug."""
-
-_LEVEL_WIDTH: Final = 7
 
 
 def configure_logging(settings: Log, secrets: Sequence[str] = (), *, stream: TextIO | None = None, is_cached: bool = True) -> None:
@@ -34,39 +35,40 @@ def configure_logging(settings: Log, secrets: Sequence[str] = (), *, stream: Tex
     """
     out = sys.stderr if stream is None else stream
     level = logging.getLevelNamesMapping()[settings.level.upper()]
-    redactor = Redactor(secrets)
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        _logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    finish: list[Processor] = [structlog.processors.format_exc_info, _redaction(redactor), _renderer(settings.format, out)]
+    is_console = settings.format is LogFormat.CONSOLE or (settings.format is LogFormat.AUTO and out.isatty())
+    maker = LineMaker(Redactor(secrets), is_json=not is_console)
+    output = _output(out, maker)
+
+    def render(logger: _Writer, method: str, event: EventDict) -> str:
+        return maker.line(method, logger.name, event)
+
     structlog.configure(
-        processors=[*shared, *finish],
+        processors=[render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *name: _Writer(out, *name),
+        logger_factory=lambda *name: _Writer(output, *name),
         cache_logger_on_first_use=is_cached,
     )
-    handler = logging.StreamHandler(out)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *finish],
-        )
-    )
-    _set_levels(handler, level, sip_trace=settings.sip_trace)
+    _set_levels(_Handler(output, maker), level, sip_trace=settings.sip_trace)
 
 
-def call_context(call_sid: str, **values: str) -> AbstractContextManager[None]:
-    """Give every line logged in the block, and in tasks started there, the CallSid and *values*."""
-    return structlog.contextvars.bound_contextvars(call_sid=call_sid, **values)
+def lines_dropped() -> int:
+    """Return how many lines were lost since the log was configured, because nobody took them."""
+    return sum(handler.output.dropped for handler in logging.getLogger().handlers if isinstance(handler, _Handler))
+
+
+def _output(out: TextIO, maker: LineMaker) -> Output:
+    try:
+        descriptor = out.fileno()
+    except (OSError, ValueError):  # a stream that is no file
+        return StreamOutput(out)
+    out.flush()
+    return DescriptorOutput(descriptor, lambda count: maker.line("warning", __name__, {"event": "log_dropped", "count": count}))
 
 
 def _set_levels(handler: logging.Handler, level: int, *, sip_trace: bool) -> None:
     root = logging.getLogger()
     for old in root.handlers[:]:
-        if isinstance(old.formatter, structlog.stdlib.ProcessorFormatter):
+        if isinstance(old, _Handler):
             root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(max(level, logging.WARNING))
@@ -79,60 +81,26 @@ def _set_levels(handler: logging.Handler, level: int, *, sip_trace: bool) -> Non
 class _Writer:
     """Structlog's end of the line: writes rendered text, whatever its level."""
 
-    def __init__(self, out: TextIO, name: str = "cxml") -> None:
-        self._out = out
+    __slots__ = ("critical", "debug", "error", "info", "name", "warning")
+
+    def __init__(self, output: Output, name: str = "cxml") -> None:
         self.name = name
-
-    def msg(self, line: str) -> None:
-        """Write *line* in one go, so that lines of two writers don't mix."""
-        with contextlib.suppress(OSError, ValueError):  # nobody reads the log any more: calls go on all the same
-            self._out.write(line + "\n")
-            self._out.flush()
-
-    debug = info = warning = warn = error = err = critical = fatal = exception = log = msg
+        self.debug = self.info = self.warning = self.error = self.critical = output.write
 
 
-def _logger_name(logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    record = event.get("_record")
-    event["logger"] = record.name if record is not None else getattr(logger, "name", "")
-    return event
+class _Handler(logging.Handler):
+    """The standard library's end of the line."""
 
+    def __init__(self, output: Output, maker: LineMaker) -> None:
+        super().__init__()
+        self.output = output
+        self._maker = maker
 
-def _redaction(redactor: Redactor) -> Processor:
-    def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        trace = event.pop("exception", None)
-        safe = redactor.mapping(event)
-        if trace is not None:
-            # hidden as a whole first: a secret may reach over the end of a line
-            safe["exception"] = "\n".join(redactor.text(line) for line in redactor.hide(str(trace)).split("\n"))
-        return safe
-
-    return redact
-
-
-def _renderer(form: LogFormat, out: TextIO) -> Callable[[WrappedLogger, str, EventDict], str]:
-    if form is LogFormat.CONSOLE or (form is LogFormat.AUTO and out.isatty()):
-        return _render_console
-    return _render_json
-
-
-def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    first = {key: event.pop(key) for key in ("timestamp", "level", "logger", "event") if key in event}
-    return json.dumps({**first, **event}, ensure_ascii=False, allow_nan=True, default=repr)
-
-
-def _render_console(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    """Return ``time level event key=value …``; the lines of a traceback are set in, so that none can pass for a line of the log."""
-    stamp = str(event.pop("timestamp", ""))[11:23]
-    level = str(event.pop("level", "")).ljust(_LEVEL_WIDTH)
-    text = event.pop("event", "")
-    trace = event.pop("exception", None)
-    event.pop("logger", None)
-    pairs = "".join(f" {key}={_pair(value)}" for key, value in event.items())
-    line = f"{stamp} {level} {text}{pairs}"
-    return line if trace is None else line + "".join(f"\n    | {part}" for part in str(trace).split("\n"))
-
-
-def _pair(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr)
-    return json.dumps(text, ensure_ascii=False) if isinstance(value, str) and (not text or " " in text or '"' in text) else text
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write *record*; one that can't be formatted is reported as the standard library does it."""
+        try:
+            line = self._maker.record_line(record)
+        except Exception:
+            self.handleError(record)
+        else:
+            self.output.write(line)

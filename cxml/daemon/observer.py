@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from cxml.calls.sip_call import SipCall
 from cxml.daemon.metrics import Metrics
-from cxml.interpreter.engine import Summary
+from cxml.interpreter.ending import Summary
 from cxml.interpreter.ports import TransferResult
 from sipua.usage.registration import RegistrationState
 
@@ -21,13 +21,19 @@ class MetricsObserver:
         del peer
         self._metrics.call_began()
 
-    def call_refused(self, reason: str) -> None:
-        """A call was refused."""
-        self._metrics.call_refused(reason)
+    def request_refused(self, reason: str, method: str) -> None:
+        """A request outside a dialog didn't come in."""
+        self._metrics.request_refused(reason)
+        if method == "INVITE" and reason != "challenged":
+            self._metrics.call_refused(reason)
+
+    def source_banned(self) -> None:
+        """A source was banned."""
+        self._metrics.source_banned()
 
     def transfer_ended(self, result: TransferResult) -> None:
         """A transfer has its result."""
-        self._metrics.transfer_ended(str(result.kind))
+        self._metrics.transfer_ended(str(result.kind), str(result.confidence))
 
     def call_ended(self, call: SipCall, summary: Summary) -> None:
         """A call is over."""

@@ -12,18 +12,23 @@ MAX_TEXT: Final = 16_384  # a line stays readable; the longest one of ours, a tr
 MAX_DEPTH: Final = 6  # deeper values of an event are shown as text
 MIN_SECRET: Final = 4  # shorter secrets would be found in every other word; their keys still hide them
 
-_SECRET_KEYS: Final = frozenset(
-    {"password", "passwd", "auth_token", "signing_key", "authorization", "proxy_authorization", "secret", "cookie", "set_cookie"}
-)
+_SECRET_KEYS: Final = (
+    "password", "passwd", "auth_token", "signing_key", "authorization", "authentication_info", "secret", "cookie", "signature",
+)  # fmt: skip
+"""How the names end of what is hidden whatever it is; ``-`` counts as ``_``."""
+
 _HEADER: Final = re.compile(
-    r"""((?:proxy-)?authorization["']?\s*[:=]\s*)   # the name, as a header or as a key
+    r"""((?:proxy-)?(?:authorization|authentication-info)["']?\s*[:=]\s*)   # the name, as a header or as a key
     (?:(?!\\r|\\n|[\r\n]).)+                        # its value, to the end of the line, escaped or not
     (?:(?:\r?\n|\\r\\n|\\n)[\ \t]+(?:(?!\\r|\\n|[\r\n]).)*)*   # and folded lines (RFC 3261 §7.3.1)""",
     re.IGNORECASE | re.VERBOSE,
 )
 _USERINFO: Final = re.compile(r"(?<=://)[^/?#\s@]+@")
 _SIP_USERINFO: Final = re.compile(  # RFC 3261 §19.1.1; possessive, and a match also without a password: each character is looked at once
-    r"""\b(sips?:[^\s@:;?<>"\\]++)(:[^\s@;?<>"\\]++@?)?""", re.IGNORECASE
+    r"""\b(sips?:[^\s@:<>"\\]++)(:[^\s@;?<>"\\]++@?)?""", re.IGNORECASE
+)
+_QUERY: Final = re.compile(  # what applications call the secrets in their URLs; bounded, so that each character is looked at a few times
+    r"""([?&][\w.-]{0,32}?(?:token|secret|passw|pwd|key|sig|auth)[\w.-]{0,32}=)[^\s&#"'<>\\]+""", re.IGNORECASE
 )
 
 
@@ -33,6 +38,7 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         spellings = {form for secret in secrets if len(secret) >= MIN_SECRET for form in _spellings(secret)}
         ordered = sorted(spellings, key=len, reverse=True)
+        self._spellings = ordered
         self._secret = re.compile("|".join(re.escape(spelling) for spelling in ordered)) if ordered else None
 
     def text(self, text: str) -> str:
@@ -45,8 +51,19 @@ class Redactor:
             text = self._secret.sub(HIDDEN, text)
         if ":" in text or "=" in text:
             text = _USERINFO.sub(HIDDEN + "@", _HEADER.sub(rf"\1{HIDDEN}", text))
-            text = _SIP_USERINFO.sub(_without_password, text)
+            text = _QUERY.sub(rf"\1{HIDDEN}", _SIP_USERINFO.sub(_without_password, text))
         return text
+
+    def is_clean(self, text: str) -> bool:
+        """Tell whether :meth:`text` has nothing to do for *text*, nor for any part of it between spaces. False may mean "perhaps not"."""
+        if len(text) > MAX_TEXT or not text.isprintable():
+            return False
+        for spelling in self._spellings:  # for every line of the log: any() costs as much again
+            if spelling in text:
+                return False
+        if "@" in text and (_may_have_password(text) or ("://" in text and _USERINFO.search(text) is not None)):
+            return False
+        return "auth" not in text.lower() and ("=" not in text or _QUERY.search(text) is None)
 
     def value(self, value: object, depth: int = 0) -> object:
         """Return *value* with every text in it made safe; what is no plain data becomes a text."""
@@ -63,17 +80,23 @@ class Redactor:
 
     def mapping(self, values: Mapping[Any, object], depth: int = 0) -> dict[str, object]:
         """Return *values* made safe; those under a secret's name are hidden whatever they are."""
-        return {
-            self.text(str(key)): HIDDEN if value and _is_secret(str(key)) else self.value(value, depth) for key, value in values.items()
-        }
+        return {self.text(str(key)): HIDDEN if value and is_secret(str(key)) else self.value(value, depth) for key, value in values.items()}
 
 
 def _without_password(found: re.Match[str]) -> str:
     return f"{found[1]}:{HIDDEN}@" if found[2] and found[2].endswith("@") else found[0]
 
 
-def _is_secret(key: str) -> bool:
-    return key.lower().replace("-", "_") in _SECRET_KEYS
+def _may_have_password(text: str) -> bool:
+    """Tell whether two colons stand in the word before an ``@``: that of the scheme, and that of a password."""
+    if text.count(":") < 2:
+        return False
+    return any(before.rpartition(" ")[2].count(":") > 1 for before in text.split("@")[:-1])
+
+
+def is_secret(key: str) -> bool:
+    """Tell whether what stands under the name *key* is hidden whatever it is."""
+    return key.lower().replace("-", "_").endswith(_SECRET_KEYS)
 
 
 def _spellings(secret: str) -> set[str]:

@@ -9,17 +9,17 @@ from functools import partial
 
 import structlog
 
-from cxml.api.app import make_app
-from cxml.api.health import Readiness
-from cxml.api.server import serve as serve_http
-from cxml.calls.registry import Registry
-from cxml.daemon.build import Daemon, build, credentials_of
-from cxml.daemon.config import Config
-from cxml.daemon.config_model import Peer
+from cxml.api.readiness import Readiness
+from cxml.daemon.build import Daemon, Place, build, credentials_of
+from cxml.daemon.config import Config, Peer
+from cxml.daemon.garbage import own_rhythm
+from cxml.daemon.load import LoadWatch
+from cxml.daemon.metrics import Held
 from cxml.errors import CxmlError
 from sipua.driver import TaskSet
 from sipua.errors import SipError
 from sipua.timers import Timing
+from sipua.transport.certificates import CertificateError
 from sipua.transport.network import Network
 
 log = structlog.get_logger(__name__)
@@ -46,17 +46,22 @@ async def serve(config: Config, *, ready: Callable[[Facts], None] | None = None,
     *ready* is told the endpoints once calls are taken. Raises :class:`StartError` when a listener can't be opened.
     """
     stop = stop or asyncio.Event()
-    async with running(config) as (daemon, facts):
-        with _signals(stop, daemon.registry):
+    async with running(config) as (daemon, facts), own_rhythm(lambda: len(daemon.registry), daemon.metrics.collected):
+        with _signals(stop, daemon):
             log.info("daemon_ready", **facts)
             if ready is not None:
                 ready(facts)
             await stop.wait()
-            limit = config.sip.drain_timeout_s
-            log.info("draining", calls=len(daemon.registry), limit_s=limit)
-            ended = await daemon.registry.drain(limit, end_grace_s(config))
-            log.info("drained", calls_ended=ended)
+            await drain(daemon, config)
     log.info("daemon_stopped")
+
+
+async def drain(daemon: Daemon, config: Config) -> None:
+    """Take no new calls and wait for the running ones, as long as the settings say."""
+    limit = config.sip.drain_timeout_s
+    log.info("draining", calls=len(daemon.registry), limit_s=limit)
+    ended = await daemon.registry.drain(limit, end_grace_s(config))
+    log.info("drained", calls_ended=ended)
 
 
 def end_grace_s(config: Config) -> float:
@@ -71,9 +76,12 @@ def end_grace_s(config: Config) -> float:
 
 
 @asynccontextmanager
-async def running(config: Config, network: Network | None = None) -> AsyncIterator[tuple[Daemon, Facts]]:
+async def running(config: Config, network: Network | None = None, place: Place | None = None) -> AsyncIterator[tuple[Daemon, Facts]]:
     """Start the daemon's parts and close them, in order, at the end; gives the parts and the endpoints."""
-    daemon = build(config, network)
+    try:
+        daemon = build(config, network, place)
+    except CertificateError as error:
+        raise StartError(f"[tls] {error.setting}: {error}") from error
     async with AsyncExitStack() as stack:
         stack.push_async_callback(daemon.webhooks.aclose)
         try:
@@ -83,22 +91,40 @@ async def running(config: Config, network: Network | None = None) -> AsyncIterat
         stack.push_async_callback(daemon.agent.aclose, CLOSE_LIMIT_S)
         daemon.metrics.watch_transport(lambda: daemon.agent.transports.counters)
         daemon.metrics.watch_transactions(lambda: asdict(daemon.agent.transactions.statistics))
+        daemon.metrics.watch_calls(lambda: asdict(daemon.agent.core.statistics))
+        daemon.metrics.watch_dns(lambda: daemon.agent.transports.resolver.counters)
+        daemon.metrics.watch_failovers(lambda: daemon.agent.exchanger.failovers)
+        daemon.metrics.watch_held(lambda: held(daemon))
         facts: Facts = {"sip": [str(endpoint) for endpoint in daemon.agent.endpoints]}
-        address = config.http.address
-        if address is not None:
-            app = make_app(lambda: readiness(daemon), daemon.metrics)
-            try:
-                server = await stack.enter_async_context(serve_http(app, *address))
-            except OSError as error:
-                raise StartError(f"[http] listen: {config.http.listen}: {error.strerror or error}") from error
-            facts["http"] = f"{server.host}:{server.port}"
+        if config.http.address is not None:
+            from cxml.daemon.http_side import open_http  # noqa: PLC0415  # a worker has none, and starts sooner without
+
+            facts |= await open_http(stack, config, lambda: readiness(daemon), daemon.metrics)
         tasks = TaskSet()
+        watch = LoadWatch(daemon.load.controller, daemon.load.account, sheds=config.limits.shed_on_lag)
+        tasks.spawn(watch.run(), name="load watch")
         stack.push_async_callback(tasks.aclose)  # a registrar that can't be reached doesn't hold up the end
         for peer in config.peers:
             if peer.is_registering:
                 daemon.observer.registration_begins(peer.name)
                 tasks.spawn(_register(daemon, peer), name=f"register at {peer.name}")
+        if daemon.keeper is not None:
+            tasks.spawn(daemon.keeper.watch(), name="watch of our certificate")
         yield daemon, facts
+
+
+def held(daemon: Daemon) -> Held:
+    """Count what the daemon holds now."""
+    agent = daemon.agent
+    ports = agent.settings.media.ports
+    return Held(
+        server_transactions=agent.transactions.server_count,
+        client_transactions=agent.transactions.client_count,
+        dialogs=len(agent.dialogs),
+        connections=agent.transports.connections,
+        rtp_ports=0 if ports is None else ports.lent,
+        tasks=len(asyncio.all_tasks()),
+    )
 
 
 def readiness(daemon: Daemon) -> Readiness:
@@ -109,7 +135,7 @@ def readiness(daemon: Daemon) -> Readiness:
     if not daemon.agent.endpoints:
         reasons.append("no SIP listener")
     reasons += [f"not registered at {name}" for name, up in daemon.observer.registered.items() if not up]
-    return Readiness(tuple(reasons))
+    return Readiness(tuple(reasons), daemon.load.account.reasons)
 
 
 async def _register(daemon: Daemon, peer: Peer) -> None:
@@ -130,21 +156,32 @@ async def _register(daemon: Daemon, peer: Peer) -> None:
             return
 
 
+def reload(daemon: Daemon) -> None:
+    """Read certificates again."""
+    if daemon.keeper is None:
+        log.info("nothing_to_reload", detail="no setting asks for TLS; other settings are read at the start only")
+    else:
+        daemon.keeper.reload()
+
+
 @contextmanager
-def _signals(stop: asyncio.Event, registry: Registry) -> Iterator[None]:
-    """SIGTERM and SIGINT set *stop* while the block runs; a second one ends the wait for running calls."""
+def _signals(stop: asyncio.Event, daemon: Daemon) -> Iterator[None]:
+    """SIGTERM and SIGINT set *stop* while the block runs; a second one ends the wait for running calls.
+
+    SIGHUP reads certificates again.
+    """
     loop = asyncio.get_running_loop()
 
     def received() -> None:
         if stop.is_set():
-            registry.hurry()
+            daemon.registry.hurry()
         stop.set()
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    for number in numbers:
-        loop.add_signal_handler(number, received)
+    handlers = {signal.SIGTERM: received, signal.SIGINT: received, signal.SIGHUP: lambda: reload(daemon)}
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
     try:
         yield
     finally:
-        for number in numbers:
+        for number in handlers:
             loop.remove_signal_handler(number)

@@ -5,6 +5,7 @@ Nothing but :class:`~cxml.document.diagnostics.DocumentError` leaves this module
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urldefrag, urljoin
 
@@ -17,6 +18,12 @@ from cxml.document.nodes import Document, Hangup, Pause, Place, Redirect, Refer,
 from cxml.document.schema import ROOT, Element, Text
 from cxml.document.source import LEADING_SPACE_PLACE, parse_xml
 from cxml.document.validate import Report, Values
+
+MAX_KEPT: Final = 128
+"""Documents that are kept, the least used dropped first: most applications answer with a handful, again and again."""
+
+MAX_KEPT_BYTES: Final = 2048
+"""Longer bodies are parsed anew each time, so that what is kept has a bound: some megabytes of verbs at the very worst."""
 
 _Builder = Callable[[str, Values, Place], Verb]
 
@@ -55,12 +62,19 @@ class _Read:
 def parse(body: bytes) -> Document:
     """Return the document in *body* (what the web server sent, at most 64 kB).
 
-    Raises :class:`DocumentError` if and only if a diagnostic is fatal.
+    Raises :class:`DocumentError` if and only if a diagnostic is fatal. The same bytes may give the same object: documents don't change.
     """
+    return _known(body) if len(body) <= MAX_KEPT_BYTES else _parse(body)
+
+
+def _parse(body: bytes) -> Document:
     parsed = parse_with_diagnostics(body)
     if parsed.document is None:
         raise DocumentError(parsed.diagnostics)
     return parsed.document
+
+
+_known = lru_cache(maxsize=MAX_KEPT)(_parse)  # keeps no errors
 
 
 def lint(body: bytes, name: str = "") -> list[Diagnostic]:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
@@ -36,35 +36,50 @@ class EngineSettings:
     refer_on_bye: OnBye = OnBye.CANCELED
 
 
-Fetch = Callable[[str, str, Mapping[str, str]], Awaitable[FetchedDocument]]
-"""URL reference, method, extra parameters -> document."""
+class Host(Protocol):
+    """The engine as a verb's context sees it."""
 
-Waiting = Callable[[Mapping[str, str]], Awaitable[None]]
-"""Plain data about what a verb waits for -> None, once it is written down."""
+    @property
+    def verb_log(self) -> FilteringBoundLogger:
+        """The log of the verb that runs."""
+
+    async def request(self, url: str, method: str, extra: Mapping[str, str]) -> FetchedDocument:
+        """Request *url*, relative to the current document."""
+
+    async def record(self, pending: Mapping[str, str]) -> None:
+        """Write down where the call stands and what a verb waits for."""
+
+    def report(self, result: TransferResult) -> None:
+        """Tell the result of a ``<Refer>`` to whoever counts them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context:
-    """Everything a verb may use."""
+    """Everything a verb may use; one for all verbs of a call."""
 
     call: Call
     settings: EngineSettings
-    log: FilteringBoundLogger
-    request: Fetch
-    note: Waiting
-    report: Callable[[TransferResult], None] = lambda _result: None
-    """Is told the result of each ``<Refer>``, for whoever counts them."""
+    host: Host
+
+    @property
+    def log(self) -> FilteringBoundLogger:
+        """The log, which names the call and the verb that runs."""
+        return self.host.verb_log
 
     async def fetch(self, url: str, method: str, extra: Mapping[str, str] | None = None) -> FetchedDocument:
         """Request *url*, relative to the current document, with *extra* besides the standard parameters.
 
         Raises :class:`~cxml.interpreter.ports.WebhookError`; a verb lets it pass, the engine turns to the fallback URL.
         """
-        return await self.request(url, method, extra or {})
+        return await self.host.request(url, method, extra or {})
 
     async def waiting(self, pending: Mapping[str, str]) -> None:
         """Write down what this verb waits for, so that a restarted daemon can go on from here."""
-        await self.note(pending)
+        await self.host.record(pending)
+
+    def report(self, result: TransferResult) -> None:
+        """Tell the result of a ``<Refer>`` to whoever counts them."""
+        self.host.report(result)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ class Continue:
     """Run the next verb of the same document."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Replace:
     """A document was fetched; it replaces whatever was left of the one that runs."""
 

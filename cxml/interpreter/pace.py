@@ -16,9 +16,12 @@ FAILURES_APART_S = 5.0
 class Pace:
     """A bucket of documents: :data:`DOCUMENT_BURST` at first, refilled by :data:`DOCUMENTS_PER_S`."""
 
-    def __init__(self) -> None:
-        self._room = float(DOCUMENT_BURST)
-        self._seen_at: float | None = None
+    __slots__ = ("_room", "_seen_at")
+
+    def __init__(self, taken: int = 0, seen_at: float | None = None) -> None:
+        """*taken* places were used up at the time *seen_at*."""
+        self._room = float(DOCUMENT_BURST - taken)
+        self._seen_at = seen_at
 
     def delay_s(self, now: float) -> float:
         """Take a place for one more document at *now* (seconds of any steady clock); return the seconds until it may run."""
@@ -30,6 +33,8 @@ class Pace:
 
 class Failures:
     """Counts failures in a row."""
+
+    __slots__ = ("_count", "_last_at")
 
     def __init__(self) -> None:
         self._count = 0

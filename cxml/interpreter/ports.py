@@ -3,7 +3,7 @@
 They are owned by the interpreter: SIP, HTTP and storage implement them, verbs and the engine call nothing else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -39,12 +39,19 @@ class TransferKind(StrEnum):
     DAEMON_RESTARTED = "daemon_restarted"
 
 
+class Confidence(StrEnum):
+    """How far a result can be relied on: the value of ``CxmldReferConfidence``."""
+
+    HIGH = "high"
+    LOW = "low"
+
+
 @dataclass(frozen=True, slots=True)
 class TransferResult:
     """The one result of one ``<Refer>``.
 
     ``refer_code`` is the final status of the REFER (0: none), ``notify_code`` the last status a NOTIFY reported (0: none),
-    ``notified`` whether any NOTIFY came, ``call_up`` whether the call was still up when the result was fixed.
+    ``notified`` whether any NOTIFY came. ``doubt`` is one word for why the result is not to be relied on, "" if nothing speaks against it.
     """
 
     kind: TransferKind
@@ -52,6 +59,12 @@ class TransferResult:
     notify_code: int = 0
     notified: bool = False
     detail: str = ""
+    doubt: str = ""
+
+    @property
+    def confidence(self) -> Confidence:
+        """Whether the result can be relied on."""
+        return Confidence.LOW if self.doubt else Confidence.HIGH
 
 
 class CallEndedError(Exception):
@@ -73,8 +86,8 @@ class Call(Protocol):
     def is_ended(self) -> bool:
         """True once the call is over, whoever ended it."""
 
-    async def wait_ended(self) -> None:
-        """Return when the call is over."""
+    def on_ended(self, told: Callable[[], None]) -> None:
+        """Have *told*, which does not raise, called once when the call is over: at once if it is. Replaces who was told before."""
 
     async def answer(self) -> None:
         """Answer and wait until the call is confirmed; a second call is a no-op. Raises :class:`CallEndedError`."""
@@ -98,7 +111,7 @@ class Call(Protocol):
         """Refer the peer to *target* (a SIP URI, byte for byte) and wait for the outcome. Never raises for a failed transfer."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FetchedDocument:
     """A document as a web server gave it: the final URL (after redirects, no fragment) and the body."""
 
@@ -132,7 +145,7 @@ class Webhooks(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Position:
     """Where a call stands: enough to go on after a restart. All values are plain data.
 

@@ -6,14 +6,17 @@ A new document *replaces* the pending one. There is no way to append, so two doc
 from collections.abc import Mapping
 
 from cxml.document.nodes import Document, Verb
-from cxml.interpreter.ports import FetchedDocument, Position
+from cxml.interpreter.ports import Position
 
 
 class Program:
     """One call's current document and cursor, with the counts that bound a loop of documents."""
 
+    __slots__ = ("_body", "_cursor", "_documents", "_performed", "_url", "_verbs")
+
     def __init__(self) -> None:
-        self._source = FetchedDocument(url="", body=b"")
+        self._url = ""
+        self._body = b""
         self._verbs: tuple[Verb, ...] = ()
         self._cursor = 0
         self._documents = 0
@@ -22,7 +25,7 @@ class Program:
     @property
     def url(self) -> str:
         """The final URL of the current document: the base of relative references in it."""
-        return self._source.url
+        return self._url
 
     @property
     def cursor(self) -> int:
@@ -44,10 +47,13 @@ class Program:
         """The verb at the cursor; None at the end of the document."""
         return self._verbs[self._cursor] if self._cursor < len(self._verbs) else None
 
-    def replace(self, source: FetchedDocument, document: Document) -> None:
-        """Drop whatever is left of the current document and stand before the first verb of *document*."""
+    def replace(self, url: str, body: bytes, document: Document) -> None:
+        """Drop whatever is left of the current document and stand before the first verb of *document*.
+
+        It comes from *url*; *body* is what a position has of it, empty where nobody asks for positions.
+        """
         self._performed += self._cursor < len(self._verbs)
-        self._source, self._verbs, self._cursor = source, document.verbs, 0
+        self._url, self._body, self._verbs, self._cursor = url, body, document.verbs, 0
         self._documents += 1
 
     def advance(self) -> None:
@@ -58,4 +64,4 @@ class Program:
 
     def position(self, call_sid: str, pending: Mapping[str, str], dialog: Mapping[str, object]) -> Position:
         """Return where the call stands as plain data."""
-        return Position(call_sid, self._source.url, self._source.body, self._cursor, dict(pending), dict(dialog))
+        return Position(call_sid, self._url, self._body, self._cursor, dict(pending), dict(dialog))

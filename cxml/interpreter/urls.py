@@ -1,17 +1,28 @@
 """Pure. References in documents and URLs in logs (RFC 3986 §5)."""
 
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 LOGGED_CHARS: Final = 300
 """A URL in a log is cut here: a log line stays a line."""
 
+_KEPT: Final = 512  # references of documents, which come again with every call
+_KEPT_CHARS: Final = 1024
+
 
 def resolve(base: str, reference: str) -> str:
     """Return *reference* as an absolute URL; an empty one is *base* itself. Raises ValueError for an unreadable URL."""
+    return _kept(base, reference) if len(base) + len(reference) <= _KEPT_CHARS else _resolve(base, reference)
+
+
+def _resolve(base: str, reference: str) -> str:
     absolute = urljoin(base, reference.strip())
     urlsplit(absolute)
     return absolute
+
+
+_kept = lru_cache(maxsize=_KEPT)(_resolve)
 
 
 def without_credentials(url: str) -> str:

@@ -9,6 +9,22 @@ from cxml.services.fault import BODY_SIZE, PROTOCOL, FaultError
 _GZIP_OR_ZLIB = zlib.MAX_WBITS + 32
 
 
+def decoded(body: bytes, encoding: str, limit: int) -> bytes:
+    """Return *body*, at most *limit* bytes long, decoded by its Content-Encoding *encoding*.
+
+    Decodes gzip and deflate, although nothing asks for them. Raises :class:`FaultError` 11750 where that makes more than *limit* bytes,
+    and 11251 for what can't be decoded.
+    """
+    decoder = _decoder(encoding) if encoding else None
+    if decoder is None:
+        return body
+    plain = decoder.feed(body, limit + 1)
+    if len(plain) > limit:
+        raise too_large(limit)
+    decoder.finish()
+    return plain
+
+
 async def read_body(response: httpx.Response, limit: int) -> bytes:
     """Return the decoded body of *response*, at most *limit* bytes long.
 
@@ -17,17 +33,17 @@ async def read_body(response: httpx.Response, limit: int) -> bytes:
     """
     length = response.headers.get("Content-Length", "")
     if length.isascii() and length.isdigit() and int(length[:20]) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     decoder = _decoder(response.headers.get("Content-Encoding", ""))
     body = bytearray()
     received = 0
     async for chunk in response.stream:  # type: ignore[union-attr]  # an AsyncBaseTransport gives an async stream
         received += len(chunk)
         if received > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         body += chunk if decoder is None else decoder.feed(chunk, limit + 1 - len(body))
         if len(body) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
     if decoder is not None and received:
         decoder.finish()
     return bytes(body)
@@ -68,7 +84,8 @@ def _decoder(encoding: str) -> _Inflate | None:
     raise FaultError(PROTOCOL, f"Content-Encoding {encoding[:40]!a} was not asked for")
 
 
-def _too_large(limit: int) -> FaultError:
+def too_large(limit: int) -> FaultError:
+    """Return the fault of a body of more than *limit* bytes."""
     return FaultError(BODY_SIZE, f"the body is longer than {limit} bytes")
 
 

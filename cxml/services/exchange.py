@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import httpx
 
-from cxml.services.body import read_body
 from cxml.services.fault import CONTENT_TYPE, INVALID_URL, PROTOCOL, STATUS, FaultError
-from cxml.services.parameters import form_body, with_query
+from cxml.services.http import HttpRequest, HttpResponse, Times
+from cxml.services.parameters import with_query
 from cxml.services.retry import RetryOn
 from cxml.services.settings import WebhookSettings
 from cxml.services.signing import signature_headers
@@ -30,19 +29,24 @@ _TO_GET = frozenset({301, 302, 303})
 _AS_IT_WAS = frozenset({307, 308})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outgoing:
-    """A request to send. *page_url* is the URL without the parameters that a GET carries; documents are relative to it."""
+    """A request to send.
+
+    *page_url* is the URL without the parameters that a GET carries; documents are relative to it. *form* is the body that a POST makes of
+    *params*.
+    """
 
     method: str
     target: Target
     page_url: str
     params: Mapping[str, str]
+    form: bytes
     idempotency_key: str
-    timeout: Mapping[str, float]
+    times: Times
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """A usable answer: a document, or where it moved (*location*, and whether the method is kept)."""
 
@@ -57,39 +61,51 @@ class Session:
     """What one call's requests share: cookies, and passwords by origin, as a browser keeps them."""
 
     cookies: httpx.Cookies | None = None  # most applications set none, and a jar takes some kB
-    credentials: dict[tuple[str, str, int], str] = field(default_factory=dict, repr=False)
+    credentials: dict[tuple[str, str, int], str] | None = field(default=None, repr=False)  # most URLs have none
 
-    def keep_cookies(self, request: httpx.Request, response: httpx.Response) -> None:
-        """Take the cookies of *response*, unless the call has enough of them."""
-        if "set-cookie" not in response.headers:
-            return
+    @property
+    def is_empty(self) -> bool:
+        """True if it knows nothing that another would not."""
+        return self.cookies is None and self.credentials is None
+
+    def keep_cookies(self, target: Target, lines: list[str]) -> None:
+        """Take the cookies that *target* set by the Set-Cookie values *lines*, unless the call has enough of them."""
         jar = self.cookies = httpx.Cookies() if self.cookies is None else self.cookies
         if len(jar.jar) < MAX_COOKIES:
-            response.request = request
-            jar.extract_cookies(response)
+            headers = [(b"Set-Cookie", line.encode()) for line in lines]
+            jar.extract_cookies(httpx.Response(200, headers=headers, request=httpx.Request("GET", target.parsed)))
 
-    def send_cookies(self, request: httpx.Request) -> None:
-        """Put the cookies that belong to the URL of *request* into it."""
-        if self.cookies is not None:
-            with suppress(UnicodeEncodeError):  # an application's cookie that no header can carry
-                self.cookies.set_cookie_header(request)
+    def cookie(self, target: Target) -> str:
+        """Return the Cookie value with the cookies that belong to *target*; empty if there are none."""
+        if self.cookies is None:
+            return ""
+        request = httpx.Request("GET", target.parsed)
+        try:
+            self.cookies.set_cookie_header(request)
+        except UnicodeEncodeError:  # an application's cookie that no header can carry
+            return ""
+        return str(request.headers.get("Cookie", ""))
 
     def authorization(self, target: Target) -> str:
         """Return the Authorization value for *target*: of its own userinfo or of an earlier URL of the same origin; else empty."""
-        if target.authorization and (target.origin in self.credentials or len(self.credentials) < MAX_CREDENTIALS):
-            self.credentials[target.origin] = target.authorization
-        return target.authorization or self.credentials.get(target.origin, "")
+        known = self.credentials
+        if target.authorization:
+            known = self.credentials = {} if known is None else known
+            if target.origin in known or len(known) < MAX_CREDENTIALS:
+                known[target.origin] = target.authorization
+            return target.authorization
+        return "" if known is None else known.get(target.origin, "")
 
 
-def outgoing(method: str, target: Target, params: Mapping[str, str], idempotency_key: str, timeout: Mapping[str, float]) -> Outgoing:
-    """Return the request for *target*: a POST carries *params* in its form body, a GET after its query. Raises :class:`FaultError`."""
+def outgoing(method: str, target: Target, params: Mapping[str, str], form: bytes, idempotency_key: str, times: Times) -> Outgoing:
+    """Return the request for *target*: a POST carries *params* as *form*, a GET after its query. Raises :class:`FaultError`."""
     sent = target
     if method == "GET" and params:
         try:
             sent = parse_target(with_query(target.url, params))
         except TargetError as exc:
             raise FaultError(INVALID_URL, "the URL is too long with the parameters of the call") from exc
-    return Outgoing(method, sent, target.url, params, idempotency_key, timeout)
+    return Outgoing(method, sent, target.url, params, form, idempotency_key, times)
 
 
 def redirected(previous: Outgoing, answer: Answer) -> Outgoing:
@@ -103,70 +119,63 @@ def redirected(previous: Outgoing, answer: Answer) -> Outgoing:
         reason = str(exc) if isinstance(exc, TargetError) else "not a valid URL"
         raise FaultError(INVALID_URL, f"the redirect leads nowhere: {reason}") from exc
     kept = answer.keep_method
+    keeps_form = kept and previous.method == "POST"
     return Outgoing(
         method=previous.method if kept else "GET",
         target=target,
         page_url=target.url,
-        params=previous.params if kept and previous.method == "POST" else {},
+        params=previous.params if keeps_form else {},
+        form=previous.form if keeps_form else b"",
         idempotency_key=previous.idempotency_key,
-        timeout=previous.timeout,
+        times=previous.times,
     )
 
 
-async def exchange(transport: httpx.AsyncBaseTransport, settings: WebhookSettings, session: Session, out: Outgoing) -> tuple[int, Answer]:
-    """Send *out* and return the HTTP status and the answer.
+def answer_of(session: Session, out: Outgoing, response: HttpResponse) -> Answer:
+    """Return what *response* to *out* comes to; the call keeps its cookies.
 
-    Raises :class:`FaultError`; one of code 11217 has the status in ``status``. Raises what the transport raises.
+    Raises :class:`FaultError`; one of code 11217 has the status in ``status``. Raises TimeoutError where the body was not there in time.
     """
-    request = _request(settings, session, out)
-    response = await transport.handle_async_request(request)
-    try:
-        session.keep_cookies(request, response)
-        if response.is_success:
-            return response.status_code, await _document(response, settings.max_body_bytes)
-        return response.status_code, _moved(response)
-    finally:
-        await response.aclose()
+    if response.cookies:
+        session.keep_cookies(out.target, response.cookies)
+    if response.trouble is not None:
+        raise response.trouble
+    return _document(response) if 200 <= response.status < 300 else _moved(response)
 
 
-def _request(settings: WebhookSettings, session: Session, out: Outgoing) -> httpx.Request:
-    form = out.params if out.method == "POST" else {}
+def request_of(settings: WebhookSettings, session: Session, out: Outgoing) -> HttpRequest:
+    """Return *out* as it is sent: signed, with the call's cookies and credentials."""
+    is_post = out.method == "POST"
     headers = [
         ("User-Agent", settings.user_agent),
         ("Accept", _ACCEPT),
         ("Accept-Encoding", "identity"),
         (IDEMPOTENCY_HEADER, out.idempotency_key),
-        *signature_headers(settings.auth_token, settings.signing_key, out.target.url, form),
+        *signature_headers(settings.auth_token, settings.signing_key, out.target.url, out.params if is_post else {}),
     ]
     authorization = session.authorization(out.target)
     if authorization:
         headers.append(("Authorization", authorization))
-    if out.method == "POST":
+    cookie = session.cookie(out.target)
+    if cookie:
+        headers.append(("Cookie", cookie))
+    if is_post:
         headers.append(("Content-Type", _FORM))
-    request = httpx.Request(
-        out.method,
-        out.target.parsed,
-        headers=headers,
-        content=form_body(form) if out.method == "POST" else None,
-        extensions={"timeout": out.timeout},
-    )
-    session.send_cookies(request)
-    return request
+    return HttpRequest(out.method, out.target, headers, out.form, out.times, settings.max_body_bytes)
 
 
-async def _document(response: httpx.Response, limit: int) -> Answer:
-    body = await read_body(response, limit)
-    content_type = response.headers.get("Content-Type", "")
+def _document(response: HttpResponse) -> Answer:
+    content_type = response.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip()
-    if body and not _XML_TYPE.fullmatch(media_type):
+    if response.body and not _XML_TYPE.fullmatch(media_type):
         raise FaultError(CONTENT_TYPE, f"Content-Type {media_type[:80]!a} is not XML; send text/xml")
-    return Answer(body, content_type)
+    return Answer(response.body, content_type)
 
 
-def _moved(response: httpx.Response) -> Answer:
-    status = response.status_code
+def _moved(response: HttpResponse) -> Answer:
+    status = response.status
     if status in _TO_GET or status in _AS_IT_WAS:
-        location = response.headers.get("Location", "")
+        location = response.headers.get("location", "")
         if not location:
             raise FaultError(PROTOCOL, f"status {status} without a Location")
         return Answer(location=location, keep_method=status in _AS_IT_WAS)

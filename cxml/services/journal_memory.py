@@ -1,4 +1,4 @@
-"""A journal that lives as long as the process: the ``Journal`` port for demos, tests and daemons that keep nothing."""
+"""A journal that lives as long as the process: the ``Journal`` port for tests, and for whoever wants to look on."""
 
 from cxml.interpreter.ports import Position
 

@@ -16,6 +16,8 @@ class WebhookSettings:
     total_timeout_s: float = 15.0
     max_redirects: int = 3
     max_body_bytes: int = 65536
+    allow_hosts: tuple[str, ...] = ("*",)
+    allow_private: bool = True
     account_sid: str = ""
     auth_token: str = field(default="", repr=False)
     signing_key: str = field(default="", repr=False)

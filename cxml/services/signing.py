@@ -3,6 +3,7 @@
 import base64
 import hmac
 from collections.abc import Mapping
+from functools import lru_cache
 
 TWILIO_HEADER = "X-Twilio-Signature"
 SIGNALWIRE_HEADER = "X-SignalWire-Signature"
@@ -14,11 +15,29 @@ def signature(key: str, url: str, params: Mapping[str, str]) -> str:
     *url* is the URL as sent: with its query and its port if it names one, without userinfo and fragment. *params* are those of the
     form body, decoded; empty for GET, whose parameters are in the URL.
     """
-    text = url + "".join(name + params[name] for name in sorted(params))
-    return base64.b64encode(hmac.digest(key.encode(), text.encode(), "sha1")).decode("ascii")
+    return _sign(key, _signed_text(url, params))
 
 
 def signature_headers(auth_token: str, signing_key: str, url: str, params: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the signature headers: one for each key that isn't empty."""
+    if not auth_token and not signing_key:
+        return []
+    text = _signed_text(url, params)
     keys = ((TWILIO_HEADER, auth_token), (SIGNALWIRE_HEADER, signing_key))
-    return [(header, signature(key, url, params)) for header, key in keys if key]
+    return [(header, _sign(key, text)) for header, key in keys if key]
+
+
+def _signed_text(url: str, params: Mapping[str, str]) -> bytes:
+    return (url + "".join([name + params[name] for name in sorted(params)])).encode()
+
+
+def _sign(key: str, text: bytes) -> str:
+    mac = _keyed(key).copy()
+    mac.update(text)
+    return base64.b64encode(mac.digest()).decode("ascii")
+
+
+@lru_cache(maxsize=8)
+def _keyed(key: str) -> hmac.HMAC:
+    """Return what is the same for everything that *key* signs."""
+    return hmac.new(key.encode(), digestmod="sha1")

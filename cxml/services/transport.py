@@ -1,199 +1,273 @@
-"""The connection pool for webhooks: httpx's transport interface over an aiohttp session (ADR 0005).
-
-Only the transport is aiohttp's. Redirects, cookies, retries and limits are the client's, so a test puts
-``httpx.MockTransport`` in this place.
-"""
+"""The pool of connections to web applications (ADR 20)."""
 
 import asyncio
-import os
-import select
-import socket
 import ssl
-import weakref
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
 
-import aiohttp
-import httpx
-from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
-from yarl import URL
+from cxml.services.connection import HttpConnection
+from cxml.services.deadlines import Deadlines
+from cxml.services.dial import Dialler
+from cxml.services.fault import PROTOCOL, RETRIEVAL, FaultError, lost, not_connected
+from cxml.services.http import HttpRequest, HttpResponse
+from cxml.services.retry import RetryOn
 
-CHUNK_BYTES = 16384  # one read; the body limit is counted after each
-KEEPALIVE_S = 4.0  # below the 5 s after which Node's and uvicorn's servers close an idle connection
-MAX_CONNECTIONS = 1000  # descriptors are shared with SIP over TCP
-DNS_CACHE_S = 10  # a changed address is seen soon, a burst of calls asks once
+KEEPALIVE_S: Final = 4.0
+"""An idle connection closes after this time, before the 5 s after which Node's and uvicorn's servers do."""
 
-_SKIPPED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+MAX_CONNECTIONS: Final = 1000
+"""Descriptors are shared with SIP over TCP."""
+
+CLOSING_S: Final = 1.0
+"""The longest wait for the sockets at the end."""
+
+SHUTDOWN_S: Final = 2.0
+"""The longest wait for a server's goodbye over TLS, which many never say."""
+
+Origin = tuple[str, str, int]
 
 
-class AiohttpTransport(httpx.AsyncBaseTransport):
-    """Sends an :class:`httpx.Request` on a pooled connection and streams the response.
+class PooledTransport:
+    """Sends each request on an idle connection of its origin, or on a new one.
 
-    Reads the request's ``timeout`` extension: ``connect`` (seconds for name, TCP, TLS and the wait for a free connection together)
-    and ``read`` (seconds of silence). Raises :class:`httpx.TransportError` and its subclasses only; the cause chain keeps the
-    original error. The URL goes on the wire byte for byte, because its signature covers it.
+    At most *max_connections* are open; requests beyond that wait for their turn, as part of their connect time-out. *ssl_context*
+    replaces the system's certificates. Without *allow_private* only public addresses are connected to. Used in one loop.
     """
 
-    def __init__(self, *, max_connections: int = MAX_CONNECTIONS, ssl_context: ssl.SSLContext | None = None) -> None:
-        """Keep the settings; the session is made by the first request, inside the running loop."""
+    def __init__(
+        self, *, max_connections: int = MAX_CONNECTIONS, ssl_context: ssl.SSLContext | None = None, allow_private: bool = True
+    ) -> None:
         self._max_connections = max_connections
         self._ssl_context = ssl_context
-        self._session: aiohttp.ClientSession | None = None
-        self._timeouts: dict[tuple[float | None, float | None], aiohttp.ClientTimeout] = {}
+        self._allow_private = allow_private
+        self._loading: asyncio.Future[ssl.SSLContext] | None = None
+        self._is_closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._dialler: Dialler | None = None
+        self._deadlines: Deadlines | None = None
+        self._open: set[HttpConnection] = set()
+        self._idle: dict[Origin, deque[HttpConnection]] = {}
+        self._busy = 0
+        self._turns: deque[asyncio.Future[None]] = deque()
+        self._connecting: set[asyncio.Timeout] = set()
+        self._reaper: asyncio.TimerHandle | None = None
+        self._all_closed: asyncio.Future[None] | None = None
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send *request* once: a connection lost after the first byte is an error, for the server may have acted on what it read."""
-        session = self._session
-        if session is None:
-            session = self._session = self._open_session()
-        body = await request.aread()
-        with _as_httpx_error():
-            return await self._send(session, request, body)
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send *request* once: a connection lost after the first byte is an error, for the server may have acted on what it read.
 
-    async def aclose(self) -> None:
-        """Close every connection and wait until the sockets are released."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-            await asyncio.sleep(0)
-
-    async def _send(self, session: aiohttp.ClientSession, request: httpx.Request, body: bytes) -> httpx.Response:
-        response = await session.request(
-            request.method,
-            URL(str(request.url), encoded=True),
-            headers=[(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw],
-            data=body or None,
-            allow_redirects=False,
-            timeout=self._timeout(request.extensions.get("timeout", {})),
-        )
-        return httpx.Response(
-            response.status, headers=response.raw_headers, stream=_Body(response), extensions={"http_version": b"HTTP/1.1"}
-        )
-
-    def _timeout(self, wanted: dict[str, float | None]) -> aiohttp.ClientTimeout:
-        key = (wanted.get("connect"), wanted.get("read"))
-        found = self._timeouts.get(key)
-        if found is None:
-            found = aiohttp.ClientTimeout(total=None, connect=key[0], sock_read=key[1])
-            if len(self._timeouts) < 64:
-                self._timeouts[key] = found
-        return found
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        connector = _Connector(
-            limit=self._max_connections,
-            keepalive_timeout=KEEPALIVE_S,
-            ttl_dns_cache=DNS_CACHE_S,
-            ssl=self._ssl_context if self._ssl_context is not None else True,
-        )
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),  # cookies belong to a call, the pool to all of them
-            auto_decompress=False,
-            skip_auto_headers=_SKIPPED,
-            middlewares=[_send_once],
-        )
-
-
-class _Body(httpx.AsyncByteStream):
-    """The raw body of a response; closing it before its end closes the connection."""
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _as_httpx_error():
-            async for chunk in self._response.content.iter_chunked(CHUNK_BYTES):
-                yield chunk
+        Raises :class:`FaultError`, and TimeoutError at ``request.times.ends_at``.
+        """
+        head = _head(request)  # it may raise, so before there is a connection to give back
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        connect_by = 0.0
+        if self._busy < self._max_connections:
+            self._busy += 1
+        else:
+            connect_by = loop.time() + request.times.connect_s
+            await self._turn(request, connect_by)
+        try:
+            connection = self._take(request.target.origin)
+            if connection is None:
+                connection = await self._connect(loop, request, connect_by or loop.time() + request.times.connect_s)
+            try:
+                response = await connection.ask(request, head)
+            except asyncio.CancelledError:
+                connection.abort()
+                raise
+            if connection.is_reusable:
+                self._keep(loop, request.target.origin, connection)
+            return response
+        finally:
+            self._next_turn()
 
     async def aclose(self) -> None:
-        self._response.close()
+        """Close every connection and wait until the sockets are released. Requests under way fail with 11200."""
+        self._is_closed = True
+        if self._reaper is not None:
+            self._reaper.cancel()
+        if self._loop is None:
+            return
+        now = self._loop.time()
+        for limit in self._connecting:
+            _reschedule(limit, now)
+        for turn in self._turns:
+            if not turn.done():
+                turn.set_exception(lost())
+        self._idle.clear()
+        for connection in list(self._open):
+            connection.abort()
+        if self._dialler is not None and self._deadlines is not None:
+            self._deadlines.close()
+            await self._dialler.aclose()
+        if self._open:
+            self._all_closed = self._loop.create_future()
+            await asyncio.wait({self._all_closed}, timeout=CLOSING_S)
 
+    # -- idle connections ---------------------------------------------------------------------------------------------------------------
 
-class _Connector(aiohttp.TCPConnector):
-    """A pool that gives out no idle connection that the server has closed, even if the loop has not noticed yet.
-
-    A server may close an idle connection at any time (RFC 9112 §9.3.1). Before the first byte of a request is written another one
-    takes its place at no risk; afterwards nobody knows what the server has read.
-    """
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._used: weakref.WeakSet[Any] = weakref.WeakSet()  # a new TLS connection is readable too: session tickets
-
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  the signature is aiohttp's
-    ) -> Connection:
-        """Return a new connection, or an idle one on which nothing has come in: no end, and no answer to nothing."""
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            if connection.protocol not in self._used:
-                self._used.add(connection.protocol)
-                return connection
-            if not _is_readable(connection.transport):
+    def _take(self, origin: Origin) -> HttpConnection | None:
+        """Return the connection of *origin* that was used last, if it is still good."""
+        idle = self._idle.get(origin)
+        while idle:
+            connection = idle.pop()
+            if connection.is_quiet():
                 return connection
             connection.close()
+        return None
+
+    def _keep(self, loop: asyncio.AbstractEventLoop, origin: Origin, connection: HttpConnection) -> None:
+        if self._is_closed:
+            connection.close()
+            return
+        connection.idle_since = loop.time()
+        idle = self._idle.get(origin)
+        if idle is None:
+            idle = self._idle[origin] = deque()
+        idle.append(connection)
+        if self._reaper is None:
+            self._reaper = loop.call_later(KEEPALIVE_S, self._reap, loop)
+
+    def _reap(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close what has been idle too long, and come again when the next one will have been."""
+        now = loop.time()
+        oldest = now
+        for origin, idle in list(self._idle.items()):
+            while idle and (idle[0].idle_since <= now - KEEPALIVE_S or not idle[0].is_open):
+                idle.popleft().close()
+            if idle:
+                oldest = min(oldest, idle[0].idle_since)
+            else:
+                del self._idle[origin]
+        self._reaper = loop.call_at(oldest + KEEPALIVE_S, self._reap, loop) if self._idle else None
+
+    def _make_room(self) -> None:
+        """Close the connection that has been idle longest, if there are as many as may be."""
+        if len(self._open) + len(self._connecting) < self._max_connections:
+            return
+        oldest = min((idle for idle in self._idle.values() if idle), key=lambda idle: idle[0].idle_since, default=None)
+        if oldest is not None:
+            oldest.popleft().close()
+
+    def _lost(self, connection: HttpConnection) -> None:
+        self._open.discard(connection)
+        if not self._open and self._all_closed is not None and not self._all_closed.done():
+            self._all_closed.set_result(None)
+
+    # -- turns --------------------------------------------------------------------------------------------------------------------------
+
+    async def _turn(self, request: HttpRequest, connect_by: float) -> None:
+        """Wait until a request that is under way ends. Its place is handed over, so that nobody gets in between."""
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        self._turns.append(turn)
+        try:
+            async with asyncio.timeout_at(min(connect_by, request.times.ends_at)):
+                await turn
+        except BaseException as exc:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._next_turn()  # it came too late
+            elif turn in self._turns:
+                self._turns.remove(turn)
+            if isinstance(exc, TimeoutError) and connect_by < request.times.ends_at:
+                raise _no_connection() from exc
+            raise
+
+    def _next_turn(self) -> None:
+        while self._turns:
+            turn = self._turns.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._busy -= 1
+
+    # -- new connections ----------------------------------------------------------------------------------------------------------------
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop, request: HttpRequest, connect_by: float) -> HttpConnection:
+        """Return a new connection. Raises :class:`FaultError`, or TimeoutError at ``request.times.ends_at``."""
+        if self._is_closed:
+            raise lost()
+        self._make_room()
+        ends_at = request.times.ends_at
+        needs_context = request.target.origin[0] == "https" and self._ssl_context is None
+        limit = asyncio.timeout_at(ends_at if needs_context else min(connect_by, ends_at))
+        self._connecting.add(limit)
+        try:
+            async with limit:
+                if needs_context:  # our own delay, once, is not the server's
+                    await self._load_context(loop)
+                    if self._is_closed:  # a later end would undo the one that closing has set
+                        raise lost()
+                    connect_by = loop.time() + request.times.connect_s
+                    _reschedule(limit, min(connect_by, ends_at))
+                return await self._open_connection(loop, request)
+        except TimeoutError as exc:
+            if self._is_closed:
+                raise lost() from exc
+            if not limit.expired():  # the system's own, of the connection
+                raise not_connected(exc) from exc
+            if request.times.ends_at <= connect_by:
+                raise
+            raise _no_connection() from exc
+        except OSError as exc:
+            raise not_connected(exc) from exc
+        finally:
+            self._connecting.discard(limit)
+
+    async def _open_connection(self, loop: asyncio.AbstractEventLoop, request: HttpRequest) -> HttpConnection:
+        if self._dialler is None or self._deadlines is None:
+            self._dialler, self._deadlines = Dialler(loop, allow_private=self._allow_private), Deadlines(loop)
+        deadlines = self._deadlines
+        scheme, _, port = request.target.origin
+        host = request.target.parsed.raw_host.decode("ascii")
+        tls: dict[str, Any] = {}
+        if scheme == "https":
+            tls = {"ssl": self._ssl_context, "server_hostname": host.removesuffix("."), "ssl_shutdown_timeout": SHUTDOWN_S}
+        sock = await self._dialler.connect(host, port)
+        _, connection = await loop.create_connection(lambda: HttpConnection(loop, deadlines, self._lost), sock=sock, **tls)
+        if connection.is_open:
+            self._open.add(connection)
+        return connection
+
+    async def _load_context(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Read the system's certificates, which takes tens of milliseconds, in a thread of its own: the loop's may all wait for names."""
+        if self._loading is None:
+            thread = ThreadPoolExecutor(1)
+            self._loading = loop.run_in_executor(thread, _context)
+            self._loading.add_done_callback(lambda _: thread.shutdown(wait=False))
+        loading = self._loading
+        try:
+            self._ssl_context = await asyncio.shield(loading)
+        finally:
+            if loading.done():  # the next one may do better
+                self._loading = None
 
 
-def _is_readable(transport: asyncio.Transport | None) -> bool:
-    """Tell whether there is something to read: the end of the stream, too."""
-    found = None if transport is None else transport.get_extra_info("socket")
-    if found is None or found.fileno() < 0:
-        return True
-    poll = select.poll()
-    poll.register(found.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
+def _reschedule(limit: asyncio.Timeout, when: float) -> None:
+    if not limit.expired():  # one that is just ending refuses a change
+        limit.reschedule(when)
 
 
-async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending a GET again: it does so for the two errors below, and an action may be a GET."""
+def _context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _no_connection() -> FaultError:
+    return FaultError(RETRIEVAL, "no connection within the connect time-out", RetryOn.CONNECT)
+
+
+def _head(request: HttpRequest) -> bytes:
+    """Return the request line and the header fields. The URL goes on the wire byte for byte, because its signature covers it."""
+    target = request.target
+    length = f"Content-Length: {len(request.body)}\r\n" if request.body else ""
+    fields = "".join([f"{name}: {value}\r\n" for name, value in request.headers])
+    head = f"{request.method} {target.path} HTTP/1.1\r\nHost: {target.host}\r\n{fields}{length}\r\n"
     try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
-        raise aiohttp.ClientConnectionError("the connection was lost") from exc
-
-
-def _payload_error(error: aiohttp.ClientError) -> httpx.TransportError:
-    """Tell an answer that ended early, by its Content-Length or in the middle of a chunk, from one that is no HTTP."""
-    if "Not enough data" in str(error.__cause__ or error):
-        return httpx.ReadError("the connection was lost before the answer was complete")
-    return httpx.RemoteProtocolError("the response is not valid HTTP")
-
-
-@contextmanager
-def _as_httpx_error() -> Iterator[None]:
-    """Translate what aiohttp raises; nothing else leaves the transport."""
-    try:
-        yield
-    except aiohttp.ConnectionTimeoutError as exc:
-        raise httpx.ConnectTimeout("no connection in time") from exc
-    except aiohttp.ServerTimeoutError as exc:
-        raise httpx.ReadTimeout("no answer in time") from exc
-    except aiohttp.ClientConnectorDNSError as exc:
-        raise httpx.ConnectError("the name has no address") from (
-            exc.os_error if isinstance(exc.os_error, socket.gaierror) else socket.gaierror(str(exc))
-        )
-    except aiohttp.ClientConnectorCertificateError as exc:
-        raise httpx.ConnectError("the certificate is not valid") from exc.certificate_error
-    except aiohttp.ClientConnectorError as exc:
-        number = exc.os_error.errno
-        raise httpx.ConnectError(os.strerror(number) if number else "no connection") from exc.os_error
-    except aiohttp.ClientConnectionError as exc:
-        raise httpx.ReadError("the server closed the connection") from exc
-    except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as exc:
-        raise _payload_error(exc) from exc
-    except aiohttp.InvalidURL as exc:
-        raise httpx.UnsupportedProtocol("not a usable URL") from exc
-    except aiohttp.ClientError as exc:
-        raise httpx.RemoteProtocolError(type(exc).__name__) from exc
-    except ValueError as exc:
-        raise httpx.LocalProtocolError("the request can't be sent as HTTP") from exc
-    except OSError as exc:
-        raise httpx.ReadError(exc.strerror or "connection error") from exc
+        return head.encode("latin-1")
+    except UnicodeEncodeError as exc:
+        raise FaultError(PROTOCOL, "a header can't be sent as HTTP") from exc

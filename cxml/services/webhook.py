@@ -14,13 +14,17 @@ import httpx
 import structlog
 
 from cxml.interpreter.ports import FetchedDocument, WebhookError
-from cxml.services.exchange import Answer, OnExchange, Outgoing, Session, exchange, outgoing, redirected
-from cxml.services.fault import INVALID_URL, REDIRECTS, RETRIEVAL, FaultError, fault_of
+from cxml.interpreter.turns import Turns
+from cxml.services.exchange import Answer, OnExchange, Outgoing, Session, answer_of, outgoing, redirected, request_of
+from cxml.services.fault import INVALID_URL, REDIRECTS, RETRIEVAL, FaultError
 from cxml.services.fragment import Overrides
-from cxml.services.parameters import CallFacts, clean, fact_parameters
+from cxml.services.hosts import host_of, is_host_allowed
+from cxml.services.http import Times, Transport
+from cxml.services.httpx_transport import HttpxTransport
+from cxml.services.parameters import CallFacts, clean, fact_parameters, form_body, parameters_in, remembered
 from cxml.services.settings import WebhookSettings
 from cxml.services.target import Target, TargetError, known_target, without_query, without_secrets
-from cxml.services.transport import AiohttpTransport
+from cxml.services.transport import PooledTransport
 
 _log = structlog.get_logger(__name__)
 
@@ -30,20 +34,31 @@ _METHODS = frozenset({"GET", "POST"})
 class WebhookClient:
     """The process's connections to web applications. Made inside or outside a running loop, used in one loop, closed by ``aclose()``.
 
-    *transport* replaces the pooled aiohttp transport; *on_exchange* hears of every HTTP exchange of every call.
+    *transport* replaces the pool of connections, and may be one of httpx; *on_exchange* hears of every HTTP exchange of every call.
     """
 
     def __init__(
         self,
         settings: WebhookSettings | None = None,
         *,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | httpx.AsyncBaseTransport | None = None,
         on_exchange: OnExchange | None = None,
     ) -> None:
         self.settings = settings if settings is not None else WebhookSettings()
-        self.transport = transport if transport is not None else AiohttpTransport()
-        self.on_exchange = on_exchange
+        self.transport: Transport
+        if transport is None:
+            self.transport = PooledTransport(allow_private=self.settings.allow_private)
+        else:
+            self.transport = HttpxTransport(transport) if isinstance(transport, httpx.AsyncBaseTransport) else transport
+        self.hooks: tuple[OnExchange, ...] = () if on_exchange is None else (on_exchange,)
         self._closed = False
+        self._clock: Callable[[], float] | None = None
+
+    def now(self) -> float:
+        """Return the time of the loop that this client is used in."""
+        if self._clock is None:
+            self._clock = asyncio.get_running_loop().time
+        return self._clock()
 
     @property
     def is_closed(self) -> bool:
@@ -78,8 +93,10 @@ class WebhookClient:
         await self.aclose()
 
 
-class CallWebhooks:
+class CallWebhooks(Turns):
     """The ``Webhooks`` port of one call. Made by :meth:`WebhookClient.for_call`; holds nothing that needs closing."""
+
+    __slots__ = ("_call_sid", "_client", "_encoded", "_hooks", "_next_request", "_session", "_status")
 
     def __init__(
         self,
@@ -89,16 +106,17 @@ class CallWebhooks:
         on_exchange: OnExchange | None,
         first_request: int,
     ) -> None:
+        super().__init__()
         self._client = client
         self._call_sid = facts.call_sid
         self._status = status
-        self._hooks = [hook for hook in (client.on_exchange, on_exchange) if hook is not None]
+        self._hooks = client.hooks if on_exchange is None else (*client.hooks, on_exchange)
         self._next_request = first_request
-        self._session = Session()
-        self._one_at_a_time = asyncio.Lock()
-        self._params, left_out = fact_parameters(facts)
+        self._session: Session | None = None
+        params, left_out = fact_parameters(facts)
         if not facts.account_sid:
-            self._params["AccountSid"] = client.settings.account_sid
+            params["AccountSid"] = clean({"": client.settings.account_sid})[""]
+        self._encoded = remembered(params)
         if left_out:
             _log.warning("sip_headers_left_out", call_sid=self._call_sid, count=len(left_out), first=ascii(left_out[0][:80]))
 
@@ -116,41 +134,51 @@ class CallWebhooks:
         method = method.upper()
         if method not in _METHODS:
             raise ValueError("a webhook's method is GET or POST")
-        async with self._one_at_a_time:
-            number = self._next_request
-            self._next_request += 1
-            series = _Series(self._client, self._session, self._hooks)
-            try:
-                return await self._run(series, url, method, extra, number)
-            except FaultError as fault:
-                failed_url = series.page_url or without_secrets(url)
-                _log.debug(  # whoever asked logs the failure; this line knows how it came about
-                    "webhook_failed",
-                    call_sid=self._call_sid,
-                    code=fault.code,
-                    detail=fault.detail,
-                    method=method,
-                    url=ascii(without_query(failed_url)[:300]),
-                    request=number,
-                    attempts=series.attempts,
-                )
-                raise WebhookError(fault.code, failed_url, fault.detail) from fault
+        return await self.in_turn(self._ask, url, method, extra)
+
+    async def _ask(self, url: str, method: str, extra: Mapping[str, str]) -> FetchedDocument:
+        number = self._next_request
+        self._next_request += 1
+        session = self._session or Session()
+        series = _Series(self._client, session, self._hooks, self._call_sid)
+        try:
+            return await self._run(series, url, method, extra, number)
+        except FaultError as fault:
+            failed_url = series.page_url or without_secrets(url)
+            _log.debug(  # whoever asked logs the failure; this line knows how it came about
+                "webhook_failed",
+                call_sid=self._call_sid,
+                code=fault.code,
+                detail=fault.detail,
+                method=method,
+                url=ascii(without_query(failed_url)[:300]),
+                request=number,
+                attempts=series.attempts,
+            )
+            raise WebhookError(fault.code, failed_url, fault.detail) from fault
+        finally:
+            self._session = None if session.is_empty else session
 
     async def _run(self, series: "_Series", url: str, method: str, extra: Mapping[str, str], number: int) -> FetchedDocument:
         target = self._target(url)
         overrides = target.overrides
         settings = self._client.settings
         total_s = _chosen(overrides.total_s, settings.total_timeout_s)
-        timeout = {
-            "connect": _chosen(overrides.connect_s, settings.connect_timeout_s),
-            "read": _chosen(overrides.read_s, settings.read_timeout_s),
-        }
-        timeout["write"], timeout["pool"] = timeout["read"], timeout["connect"]
-        params = {**self._params, "CallStatus": self._status(), **clean(extra)}
-        first = outgoing(method, target, params, f"{self._call_sid}:{number}", timeout)
+        times = Times(
+            _chosen(overrides.connect_s, settings.connect_timeout_s),
+            _chosen(overrides.read_s, settings.read_timeout_s),
+            self._client.now() + total_s,
+        )
+        own = {"CallStatus": self._status(), **clean(extra)}
+        of_call = parameters_in(self._encoded)
+        params = {**of_call, **own}
+        form = b""
+        if method == "POST":  # what is the call's was encoded once; it is of no use where one of its parameters is replaced
+            is_replaced = len(params) < len(of_call) + len(own)
+            form = form_body(params) if is_replaced else self._encoded + b"&" + form_body(own)
+        first = outgoing(method, target, params, form, f"{self._call_sid}:{number}", times)
         try:
-            async with asyncio.timeout(total_s):
-                return await series.run(first, overrides)
+            return await series.run(first, overrides)
         except TimeoutError as exc:
             fault = FaultError(RETRIEVAL, f"no complete answer within {total_s:g} s")
             series.report_interrupted(fault.code)
@@ -177,7 +205,8 @@ class _Series:
 
     client: WebhookClient
     session: Session
-    hooks: list[OnExchange]
+    hooks: tuple[OnExchange, ...]
+    call_sid: str
     attempts: int = 0
     page_url: str = ""
     _open: Outgoing | None = None
@@ -192,7 +221,8 @@ class _Series:
             except FaultError as fault:
                 if not overrides.retry.allows(self.attempts, fault.cause):
                     raise
-            await asyncio.sleep(overrides.retry.delay_s(self.attempts))
+            async with asyncio.timeout_at(first.times.ends_at):
+                await asyncio.sleep(overrides.retry.delay_s(self.attempts))
 
     def report_interrupted(self, code: int) -> None:
         """Report the exchange that a time-out cut off, if there is one."""
@@ -213,25 +243,26 @@ class _Series:
     async def _exchange(self, out: Outgoing) -> Answer:
         if self.client.is_closed:
             raise FaultError(RETRIEVAL, "the daemon is shutting down")
+        if not is_host_allowed(out.target, self.client.settings.allow_hosts):
+            host = f"{host_of(out.target)[:200]}:{out.target.origin[2]}"
+            _log.warning("webhook_host_refused", call_sid=self.call_sid, host=host, remedy="[webhook] allow_hosts names what is allowed")
+            raise FaultError(INVALID_URL, f"[webhook] allow_hosts does not have the host {host}")
         self._open = out
-        self._opened_at = asyncio.get_running_loop().time()
+        self._opened_at = self.client.now()
         try:
-            status, answer = await exchange(self.client.transport, self.client.settings, self.session, out)
+            response = await self.client.transport.send(request_of(self.client.settings, self.session, out))
+            answer = answer_of(self.session, out, response)
         except FaultError as fault:
             self._report(fault.status or fault.code)
             raise
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as exc:
-            found = fault_of(exc)
-            self._report(found.code)
-            raise found from exc
-        self._report(status)
+        self._report(response.status)
         return answer
 
     def _report(self, status_or_code: int) -> None:
         out, self._open = self._open, None
         if out is None:
             return
-        elapsed_s = asyncio.get_running_loop().time() - self._opened_at
+        elapsed_s = self.client.now() - self._opened_at
         for hook in self.hooks:
             try:
                 hook(out.method, out.target.url, status_or_code, elapsed_s, out.params)

@@ -31,37 +31,38 @@ _STATUS: Final[Mapping[TransferKind, str]] = MappingProxyType(
 
 async def run(node: Refer, ctx: Context) -> Outcome:
     """Answer, transfer, report. Raises what :meth:`Context.fetch` raises when the action request fails."""
-    pending = {"verb": "Refer", "target": node.target, "action": node.action or "", "method": node.method}
-    await ctx.waiting(pending)
-    result = await _transfer(node, ctx)
+    await ctx.waiting(_pending(node))
+    try:  # one result, whatever goes wrong: an error of ours counts as ``failed``, a call that is gone as lost
+        if node.target:
+            await ctx.call.answer()
+            result = await ctx.call.transfer(node.target)
+        else:
+            result = TransferResult(TransferKind.INVALID_TARGET, detail="no SIP URI")
+    except CallEndedError as error:
+        why = f": {error}" if str(error) else ""
+        result = TransferResult(TransferKind.CALL_LOST, detail=f"the call ended before the REFER was sent{why}")
+    except Exception:
+        ctx.log.exception("transfer_crashed", target=_shown(node.target))
+        result = TransferResult(TransferKind.FAILED, detail="internal error", doubt="not_reported")
     parameters = action_parameters(result, ctx.settings.refer_on_bye)
     ctx.report(result)
-    ctx.log.info("transfer_ended", target=_shown(node.target), detail=_shown(result.detail), **parameters)
+    doubt = {"doubt": result.doubt} if result.doubt else {}
+    ctx.log.info("transfer_ended", target=_shown(node.target), detail=_shown(result.detail), **doubt, **parameters)
     if node.action is None:
         return _after(result, Continue())
-    await ctx.waiting({**pending, **parameters})
+    await ctx.waiting({**_pending(node), **parameters})
     document = await ctx.fetch(node.action, node.method, parameters)
     return _after(result, Replace(document))
+
+
+def _pending(node: Refer) -> dict[str, str]:
+    """Return what a position says of a transfer that waits."""
+    return {"verb": "Refer", "target": node.target, "action": node.action or "", "method": node.method}
 
 
 def _after(result: TransferResult, outcome: Outcome) -> Outcome:
     """A peer that no longer knows the call can't hear another verb (rows A9a, A9b)."""
     return End(TransferKind.CALL_LOST) if result.kind is TransferKind.CALL_LOST else outcome
-
-
-async def _transfer(node: Refer, ctx: Context) -> TransferResult:
-    """Return the one result, whatever goes wrong: an error of ours counts as ``failed``, a call that is gone as lost."""
-    if not node.target:
-        return TransferResult(TransferKind.INVALID_TARGET, detail="no SIP URI")
-    try:
-        await ctx.call.answer()
-        return await ctx.call.transfer(node.target)
-    except CallEndedError as error:
-        why = f": {error}" if str(error) else ""
-        return TransferResult(TransferKind.CALL_LOST, detail=f"the call ended before the REFER was sent{why}")
-    except Exception:
-        ctx.log.exception("transfer_crashed", target=_shown(node.target))
-        return TransferResult(TransferKind.FAILED, detail="internal error")
 
 
 def _shown(text: str) -> str:
@@ -71,9 +72,10 @@ def _shown(text: str) -> str:
 def action_parameters(result: TransferResult, on_bye: OnBye = OnBye.CANCELED) -> dict[str, str]:
     """Return the parameters that the action request carries besides the standard ones.
 
-    ``CxmldReferOutcome`` always; the vendors' three only where ``docs/spec/refer-outcomes.md`` gives them a value.
+    ``CxmldReferOutcome`` and ``CxmldReferConfidence`` always; the vendors' three only where
+    ``docs/spec/refer-outcomes.md`` gives them a value.
     """
-    parameters = {"CxmldReferOutcome": result.kind.value}
+    parameters = {"CxmldReferOutcome": result.kind.value, "CxmldReferConfidence": result.confidence.value}
     status = call_status(result, on_bye)
     if status is not None:
         parameters["ReferCallStatus"] = status

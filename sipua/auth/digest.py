@@ -85,6 +85,13 @@ def parse_auth(text: str) -> tuple[str, dict[str, str]]:
     return match[1], params
 
 
+def digest_response(algorithm: str, a1_hash: str, middle: str, a2: str) -> str:
+    """Return the digest itself (RFC 7616 §3.4.1): *middle* is what stands between H(A1) and H(A2)."""
+    hashed = ALGORITHMS[algorithm]
+    a2_hash = hashed(a2.encode("utf-8", "surrogateescape"))
+    return hashed(f"{a1_hash}:{middle}:{a2_hash}".encode("utf-8", "surrogateescape"))
+
+
 def make_credentials(challenge: Challenge, username: str, password: str, method: str, uri: str, body: bytes, nc: int, cnonce: str) -> str:
     """Return the Authorization value for *challenge* (RFC 7616 §3.4.1).
 
@@ -104,7 +111,7 @@ def make_credentials(challenge: Challenge, username: str, password: str, method:
         a2 += f":{hashed(body)}"
     count = f"{nc:08x}"
     middle = f"{challenge.nonce}:{count}:{cnonce}:{qop}" if qop else challenge.nonce
-    response = h(f"{a1}:{middle}:{h(a2)}")
+    response = digest_response(challenge.algorithm, a1, middle, a2)
     parts = [
         f"username={quote(username)}",
         f"realm={quote(challenge.realm)}",

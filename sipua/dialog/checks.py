@@ -1,24 +1,31 @@
 """Pure. What every request is checked for before a usage sees it (RFC 3261 §8.2), and what an error answer destroys (RFC 5057 §5.1)."""
 
+from collections.abc import Container
 from enum import Enum
 
 from sipua.errors import ParseError
 from sipua.message import Request, Response, make_response
 
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, NOTIFY, SUBSCRIBE, UPDATE, INFO"
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, NOTIFY, SUBSCRIBE, UPDATE, INFO, PRACK"
 """The methods that are served."""
 
 SERVED = frozenset(ALLOW.split(", "))
-KNOWN = SERVED | {"REGISTER", "PUBLISH", "MESSAGE", "PRACK"}
+KNOWN = SERVED | {"REGISTER", "PUBLISH", "MESSAGE"}
 """Methods that get 405 where they are not served; any other token gets 501."""
 
-SUPPORTED_EXTENSIONS: frozenset[str] = frozenset()
+SUPPORTED_EXTENSIONS: frozenset[str] = frozenset({"100rel", "replaces", "timer"})
 """Option tags that a peer may require."""
 
-ACCEPT = "application/sdp, message/sipfrag;version=2.0"
+ACCEPT = "application/sdp, multipart/mixed, message/sipfrag;version=2.0"
 
 
-def refuse(request: Request, to_tag: str) -> Response | None:
+def is_fine(request: Request) -> bool:
+    """Tell at a glance that :func:`refuse` has nothing against *request*; False: ask it. Nearly all requests are fine."""
+    headers = request.headers
+    return request.method in SERVED and "Require" not in headers and "Content-Encoding" not in headers and request.request_uri.is_sip
+
+
+def refuse(request: Request, to_tag: str, extensions: Container[str] = SUPPORTED_EXTENSIONS) -> Response | None:
     """Return the answer to a request that fails the common checks, or None (RFC 3261 §8.2.1 to §8.2.3).
 
     The order is method, Request-URI scheme, Require, Content-Encoding.
@@ -29,7 +36,7 @@ def refuse(request: Request, to_tag: str) -> Response | None:
         return response
     if not request.request_uri.is_sip:
         return make_response(request, 416, to_tag=to_tag)
-    unknown = [tag for tag in request.require if tag not in SUPPORTED_EXTENSIONS]
+    unknown = [tag for tag in request.require if tag not in extensions]
     if unknown:
         response = make_response(request, 420, to_tag=to_tag)
         response.headers.add("Unsupported", ", ".join(unknown))

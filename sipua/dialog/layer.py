@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from sipua.auth.credentials import Authenticator
-from sipua.dialog.checks import bad_event, refuse
-from sipua.dialog.state import Admission, DialogId, DialogState
+from sipua.dialog.checks import SUPPORTED_EXTENSIONS, bad_event, is_fine, refuse
+from sipua.dialog.state import Admission, DialogId, DialogState, id_of
+from sipua.driver import TaskSet
 from sipua.errors import ParseError, TransportError, printable
 from sipua.message import Request, Response, make_response
 from sipua.transaction.exchange import Exchanger
 from sipua.transaction.layer import ServerTransaction, TransactionLayer
+from sipua.transaction.sending import OnChannel, Sending
 from sipua.transport.base import Channel
 
 log = logging.getLogger("sipua.dialog")
@@ -47,16 +49,21 @@ class DialogUser(Protocol):
     def on_initial_request(self, transaction: ServerTransaction) -> None:
         """A request without To tag came; the common checks are passed."""
 
+    def answer_alone(self, request: Request, tag: str) -> Response | None:
+        """Return the answer to a request without To tag that is the same whenever it comes, None for INVITE; *tag* is our To tag."""
+
 
 class Dialog:
     """A dialog with its usages. Requests go out by :meth:`request`."""
+
+    __slots__ = ("_layer", "authenticator", "contact", "state", "usages")
 
     def __init__(self, state: DialogState, layer: "DialogLayer", contact: str, authenticator: Authenticator | None = None) -> None:
         """*contact* is our Contact value in this dialog, with brackets."""
         self.state = state
         self.contact = contact
         self.authenticator = authenticator
-        self.usages: list[Usage] = []
+        self.usages: tuple[Usage, ...] = ()
         self._layer = layer
 
     @property
@@ -67,19 +74,19 @@ class Dialog:
     def attach(self, usage: Usage) -> None:
         """Add a usage, once; the first one makes the dialog known to the layer."""
         if usage not in self.usages:
-            self.usages.append(usage)
+            self.usages = (*self.usages, usage)
         self._layer.add(self)
 
     def detach(self, usage: Usage) -> None:
         """End a usage; with the last one the dialog ends."""
-        if usage in self.usages:
-            self.usages.remove(usage)
+        self.usages = tuple(other for other in self.usages if other is not usage)
         if not self.usages:
             self._layer.remove(self)
 
     def next_cseq(self) -> int:
         """Return the number of our next request."""
-        return self.state.next_cseq(self._layer.first_cseq())
+        state = self.state
+        return state.next_cseq() if state.local_seq is not None else state.next_cseq(self._layer.first_cseq())
 
     def new_request(self, method: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b"", content_type: str = "") -> Request:
         """Make the next request of the dialog, Contact and User-Agent included, credentials known so far added."""
@@ -95,13 +102,29 @@ class Dialog:
         return request
 
     async def request(
-        self, request: Request, on_attempt: Callable[[int], None] | None = None, may_retry: Callable[[], bool] = lambda: True
+        self,
+        request: Request,
+        on_attempt: Callable[[int], None] | None = None,
+        may_retry: Callable[[], bool] = lambda: True,
+        on_channel: OnChannel | None = None,
     ) -> Response:
         """Send *request* (not INVITE), answer challenges, and return the final response (408 or 503 made up when none came).
 
-        *on_attempt* is told the CSeq number of each attempt before it leaves; a challenge is answered only while *may_retry* says so.
+        See :meth:`sipua.transaction.exchange.Exchanger.exchange`, where *on_attempt*, *may_retry* and *on_channel* are explained.
         """
-        return await self._layer.exchanger.exchange(request, self.authenticator, self.next_cseq, on_attempt, may_retry)
+        return await self._layer.exchanger.exchange(request, self.authenticator, self.next_cseq, on_attempt, may_retry, on_channel)
+
+    def send(
+        self,
+        request: Request,
+        tasks: TaskSet,
+        on_final: Callable[[Response], None],
+        on_attempt: Callable[[int], None] | None = None,
+        may_retry: Callable[[], bool] = lambda: True,
+        on_channel: OnChannel | None = None,
+    ) -> Sending:
+        """Do what :meth:`request` does, and tell *on_final* the response; *tasks* owns what takes time before the request can leave."""
+        return self._layer.exchanger.send(request, self.authenticator, self.next_cseq, tasks, on_final, on_attempt, may_retry, on_channel)
 
 
 class DialogLayer:
@@ -114,20 +137,35 @@ class DialogLayer:
         self.exchanger = exchanger
         self.user_agent = user_agent
         self.user: DialogUser | None = None
+        self.extensions = SUPPORTED_EXTENSIONS
+        """Option tags that a peer may require; taking one away refuses it with 420."""
         self.stray_2xx: dict[tuple[str, str], Callable[[Response], None]] = {}
         """By Call-ID and our tag: who acknowledges 2xx responses that come after the INVITE transaction's end (RFC 6026 §6)."""
+        self.tag_mark = ""
+        """What our tags begin with: which process the dialog belongs to, where several share an address."""
         self._rng = rng or random.Random(secrets.randbits(64))
         self._dialogs: dict[DialogId, Dialog] = {}
         self._forgetting: dict[tuple[str, str], asyncio.TimerHandle] = {}
         transactions.user = self
+        transactions.answer = self.answer
+        transactions.is_in_dialog = self.is_in_dialog
 
     def first_cseq(self) -> int:
         """Return a random first sequence number, small enough to count on for ever (RFC 3261 §8.1.1.5)."""
         return self._rng.randrange(1, 2**15)
 
+    @property
+    def supported(self) -> str:
+        """The value of Supported in what we send (RFC 3261 §20.37)."""
+        return ", ".join(sorted(self.extensions))
+
+    def first_rseq(self) -> int:
+        """Return a random number for a first reliable response (RFC 3262 §3)."""
+        return self._rng.randrange(1, 2**31)
+
     def new_tag(self) -> str:
         """Return a fresh tag: 64 random bits (RFC 3261 §19.3 asks for 32)."""
-        return f"{self._rng.getrandbits(64):016x}"
+        return f"{self.tag_mark}{self._rng.getrandbits(64):016x}"
 
     def new_call_id(self) -> str:
         """Return a fresh Call-ID (RFC 3261 §8.1.1.4)."""
@@ -150,24 +188,41 @@ class DialogLayer:
         """Return the dialog *dialog_id*."""
         return self._dialogs.get(dialog_id)
 
+    def is_in_dialog(self, request: Request) -> bool:
+        """Tell whether *request* belongs to a dialog: whoever sends it knows the Call-ID and two tags of 64 random bits."""
+        return id_of(request) in self._dialogs
+
     def __len__(self) -> int:
         return len(self._dialogs)
+
+    def answer(self, request: Request, _channel: Channel, tag: str) -> Response | None:
+        """Answer what needs no transaction: what fails the common checks, belongs to no dialog, or asks for nothing that lasts."""
+        refusal = None if is_fine(request) else refuse(request, tag, self.extensions)
+        if refusal is not None:
+            return refusal
+        dialog_id = id_of(request)
+        if dialog_id.local_tag:
+            return None if dialog_id in self._dialogs else make_response(request, 481)
+        if self.user is None or any(name in request.headers for name in ("Authorization", "Proxy-Authorization")):
+            return None  # the answer to credentials may depend on how often they came
+        return self.user.answer_alone(request, tag)
 
     def on_request(self, transaction: ServerTransaction) -> None:
         """Check a request and bring it to its usage, or to the user when it opens something new."""
         request = transaction.request
-        refusal = refuse(request, self.new_tag())
+        refusal = None if is_fine(request) else refuse(request, self.new_tag(), self.extensions)
         if refusal is not None:
             log.debug("%s from %s refused with %d", printable(request.method), transaction.channel.remote, refusal.status)
             transaction.respond(refusal)
             return
-        if not request.to.tag:
+        dialog_id = id_of(request)
+        if not dialog_id.local_tag:
             if self.user is None:
                 transaction.respond(make_response(request, 480, to_tag=self.new_tag()))
             else:
                 self.user.on_initial_request(transaction)
             return
-        dialog = self._dialogs.get(DialogId(request.call_id, request.to.tag, request.from_.tag))
+        dialog = self._dialogs.get(dialog_id)
         if dialog is None:
             log.debug("%s for an unknown dialog, Call-ID %s", request.method, printable(request.call_id))
             transaction.respond(make_response(request, 481))
@@ -192,11 +247,11 @@ class DialogLayer:
 
     def on_ack(self, request: Request, channel: Channel) -> None:
         """Bring an ACK for a 2xx to its dialog; one for no dialog is ignored (RFC 3261 §12.2.2)."""
-        dialog = self._dialogs.get(DialogId(request.call_id, request.to.tag, request.from_.tag))
+        dialog = self._dialogs.get(id_of(request))
         if dialog is None:
             log.debug("ACK for an unknown dialog from %s", channel.remote)
             return
-        for usage in tuple(dialog.usages):
+        for usage in dialog.usages:
             usage.on_ack(request)
 
     def on_stray_response(self, response: Response, channel: Channel) -> None:
@@ -232,7 +287,7 @@ class DialogLayer:
     def close(self) -> None:
         """Shutdown: close every usage and forget every dialog, without a word."""
         for dialog in tuple(self._dialogs.values()):
-            for usage in tuple(dialog.usages):
+            for usage in dialog.usages:
                 usage.close()
         self._dialogs.clear()
         for key in tuple(self.stray_2xx):
@@ -249,9 +304,23 @@ class DialogLayer:
             ack.headers.add(name, value)
         if body:
             ack.set_body(body, "application/sdp")
+        await self._send_ack(ack)
+
+    def acknowledge(self, dialog: Dialog, cseq: int, tasks: TaskSet, credentials: Iterable[tuple[str, str]] = ()) -> None:
+        """Do what :meth:`send_ack` does, before this returns if there is a way now: a BYE that is sent next must not overtake it."""
+        ack = dialog.state.new_request("ACK", cseq)
+        for name, value in credentials:
+            ack.headers.add(name, value)
+        way = self.exchanger.way_now(ack)
+        if way is None:
+            tasks.spawn(self._send_ack(ack), name="ACK")
+        else:
+            self.transactions.send_ack(ack, way[1])
+
+    async def _send_ack(self, ack: Request) -> None:
         try:
             channel = await self.channel_for(ack)
         except (TransportError, ParseError) as error:
-            log.warning("no way for the ACK of Call-ID %s: %s", printable(dialog.state.call_id), error)
+            log.warning("no way for the ACK of Call-ID %s: %s", printable(ack.call_id), error)
             return
         self.transactions.send_ack(ack, channel)

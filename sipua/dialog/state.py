@@ -9,7 +9,7 @@ from sipua.errors import ParseError
 from sipua.message import Address, Request, Response, Uri
 from sipua.message.build import MAX_FORWARDS
 from sipua.message.headers import Headers
-from sipua.message.via import CSeq
+from sipua.message.memory import Memory
 
 TARGET_REFRESH = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER"})
 """Methods whose Contact replaces the remote target (RFC 3261 §12.2, RFC 3311 §5.1, RFC 6665 §3.1, RFC 4488 §4)."""
@@ -21,6 +21,15 @@ class DialogId(NamedTuple):
     call_id: str
     local_tag: str
     remote_tag: str
+
+
+def id_of(request: Request) -> DialogId:
+    """Return the id of the dialog that *request*, one of the peer's, says it is in. Raises :class:`ParseError`."""
+    cache = request.headers.cache
+    known: DialogId | None = cache.get(DialogId)
+    if known is None:
+        known = cache[DialogId] = DialogId(request.call_id, request.to.tag, request.from_.tag)
+    return known
 
 
 class Admission(Enum):
@@ -53,9 +62,12 @@ class DialogState:
     def from_uas(cls, request: Request, local_tag: str, *, is_confirmed: bool = False) -> "DialogState":
         """Make the dialog that our response to *request* opens (RFC 3261 §12.1.1).
 
+        A caller of RFC 2543, without the cookie in its branch, may leave out Contact: its From is the remote target (RFC 4475 §3.4.1).
         Raises :class:`ParseError` without a Contact, for one that is no SIP URI (§8.1.1.8), or for a broken Record-Route.
         """
         contact = request.contact
+        if contact is None and not request.via.has_cookie and "Contact" not in request.headers:
+            contact = request.from_
         if contact is None:
             raise ParseError("a request that opens a dialog needs a Contact")
         if not contact.uri.is_sip:
@@ -64,8 +76,8 @@ class DialogState:
             call_id=request.call_id,
             local_tag=local_tag,
             remote_tag=request.from_.tag,
-            local_address=str(request.to.with_tag("")),
-            remote_address=str(request.from_.with_tag("")),
+            local_address=_without_tag(request.to),
+            remote_address=_without_tag(request.from_),
             remote_target=contact.uri.text,
             route_set=_routes(request),
             remote_seq=request.cseq.number,
@@ -88,8 +100,8 @@ class DialogState:
             call_id=request.call_id,
             local_tag=request.from_.tag,
             remote_tag=response.to.tag,
-            local_address=str(request.from_.with_tag("")),
-            remote_address=str(request.to.with_tag("")),
+            local_address=_without_tag(request.from_),
+            remote_address=_without_tag(request.to),
             remote_target=request.uri if contact is None else contact.uri.text,
             route_set=_routes(response)[::-1],
             local_seq=request.cseq.number,
@@ -135,17 +147,24 @@ class DialogState:
     def new_request(self, method: str, cseq: int) -> Request:
         """Make a request in the dialog (RFC 3261 §12.2.1.1), loose or strict routing included; Via and Contact are the sender's to add."""
         uri, routes = self._request_uri_and_routes()
-        headers = Headers()
-        for route in routes:
-            headers.add("Route", route)
-        headers.add("Max-Forwards", MAX_FORWARDS)
-        headers.add("From", self._with_tag(self.local_address, self.local_tag))
-        headers.add("To", self._with_tag(self.remote_address, self.remote_tag))
-        headers.add("Call-ID", self.call_id)
-        headers.add("CSeq", str(CSeq(cseq, method)))
-        request = Request(method, uri, headers)
+        lines = [("Route", route) for route in routes]
+        lines += [
+            ("Max-Forwards", MAX_FORWARDS),
+            ("From", self._with_tag(self.local_address, self.local_tag)),
+            ("To", self._with_tag(self.remote_address, self.remote_tag)),
+            ("Call-ID", self.call_id),
+            ("CSeq", f"{cseq} {method}"),
+        ]
+        request = Request(method, uri, Headers(lines))
         request.is_strictly_routed = bool(routes) and routes[0] != self.route_set[0]
         return request
+
+    def next_hop(self) -> Uri:
+        """Return the URI that says where requests of ours in the dialog go (RFC 3261 §8.1.2, §12.2.1.1). Raises :class:`ParseError`."""
+        if self.route_set:
+            first = Address.parse(self.route_set[0]).uri
+            return first if "lr" in first.params else first.as_request_uri()
+        return Uri.parse(_TARGETS.read(self.remote_target))
 
     @staticmethod
     def _with_tag(address: str, tag: str) -> str:
@@ -161,7 +180,7 @@ class DialogState:
         return first.as_request_uri().text, (*self.route_set[1:], f"<{self.remote_target}>")
 
     def _stripped_target(self) -> str:
-        return Uri.parse(self.remote_target).as_request_uri().text
+        return _TARGETS.read(self.remote_target)
 
     def to_plain(self) -> dict[str, object]:
         """Return the dialog as plain data (strings, numbers, lists): what a journal keeps."""
@@ -188,6 +207,8 @@ class DialogState:
             value = plain.get(name)
             if not isinstance(value, str):
                 raise ValueError(f"dialog: {name} is not a text")
+            if "\r" in value or "\n" in value:
+                raise ValueError(f"dialog: line end in {name}")
             texts[name] = value
         if not isinstance(routes, list) or not isinstance(local_seq, int | None) or not isinstance(remote_seq, int | None):
             raise ValueError("dialog: broken route set or sequence number")
@@ -204,7 +225,25 @@ class DialogState:
         )
 
 
+def _request_uri(target: str) -> str:
+    """Return *target* as it stands in a request line."""
+    return Uri.parse(target).as_request_uri().text
+
+
+_TARGETS = Memory(_request_uri)
+
+
+def _without_tag(address: Address) -> str:
+    """Return *address* without its tag, as it will stand in requests."""
+    params = address.params
+    if not len(params) or (len(params) == 1 and address.tag):
+        return str(Address(address.uri, address.display_name)) if address.display_name else f"<{address.uri.text}>"
+    return str(address.with_tag(""))
+
+
 def _routes(message: Request | Response) -> tuple[str, ...]:
     """Return the Record-Route values in their order, each one read: what we send later must be sound."""
+    if "Record-Route" not in message.headers:
+        return ()
     _ = message.record_route
     return tuple(message.headers.values("Record-Route"))

@@ -8,6 +8,7 @@ from sipua.message.headers import Headers, canonical
 from sipua.message.model import Message, MessageError, Request, Response
 from sipua.message.params import Params
 from sipua.message.parser import MAX_MESSAGE_BYTES, parse_message
+from sipua.message.rack import RAck
 from sipua.message.status import reason_phrase
 from sipua.message.uri import Uri
 from sipua.message.via import MAGIC_COOKIE, CSeq, Via
@@ -24,6 +25,7 @@ __all__ = [
     "MessageError",
     "Params",
     "Ping",
+    "RAck",
     "Request",
     "Response",
     "StreamFramer",

@@ -1,15 +1,19 @@
 """Pure. ``name-addr`` and ``addr-spec`` of From, To, Contact, Route, Refer-To and others (RFC 3261 §20.10, §25.1)."""
 
-from dataclasses import dataclass
+import re
+from typing import NamedTuple
 
 from sipua.errors import ParseError
 from sipua.message.grammar import quote, split_list, unquote
-from sipua.message.params import EMPTY, Params
+from sipua.message.memory import Memory
+from sipua.message.params import EMPTY, PLAIN_PARAMS, Params
 from sipua.message.uri import Uri
 
+_PLAIN = re.compile(rf'(?:"([^"\\<>]*)"|([A-Za-z0-9]*)) ?<([^<>"\s]+)>({PLAIN_PARAMS})')
+"""What nearly all peers send: a name that needs no unescaping, a URI in brackets, parameters right behind it."""
 
-@dataclass(frozen=True, slots=True)
-class Address:
+
+class Address(NamedTuple):
     """A URI with an optional display name (unquoted) and header parameters."""
 
     uri: Uri
@@ -19,6 +23,11 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> "Address":
         """Parse one address. Raises :class:`ParseError`."""
+        return _MEMORY.read(text)
+
+    @classmethod
+    def parse_any(cls, text: str) -> "Address":
+        """Parse any address, plain ones as :meth:`parse` does. Raises :class:`ParseError`."""
         text = text.strip()
         opening = _opening_angle(text)
         if opening < 0:
@@ -57,6 +66,17 @@ class Address:
     def __str__(self) -> str:
         name = f"{quote(self.display_name)} " if self.display_name else ""
         return f"{name}<{self.uri.text}>{self.params}"
+
+
+def _parse(text: str) -> Address:
+    match = _PLAIN.fullmatch(text)
+    if match is None:
+        return Address.parse_any(text)
+    quoted, name, uri, params = match.groups()
+    return Address(Uri.parse(uri), name if quoted is None else quoted, Params.parse_plain(params))
+
+
+_MEMORY = Memory(_parse)
 
 
 def _opening_angle(text: str) -> int:

@@ -1,6 +1,6 @@
 """Pure. Messages that follow from others: responses, ACK, CANCEL."""
 
-from sipua.message.headers import Headers
+from sipua.message.headers import Headers, one_line
 from sipua.message.model import Request, Response
 from sipua.message.via import CSeq
 
@@ -13,18 +13,15 @@ def make_response(request: Request, status: int, reason: str | None = None, *, t
 
     *to_tag* goes into To unless that has a tag already or the status is 100. A 100 carries the request's Timestamp.
     """
-    headers = Headers((name, value) for name, value in request.headers if name == "Via")
-    source = request.headers
-    to = source.get("To") or ""
+    get = request.headers.get
+    to = get("To") or ""
     if to_tag and status > 100 and not request.to.tag:
-        to = f"{to};tag={to_tag}"
-    headers.add("From", source.get("From") or "")
-    headers.add("To", to)
-    headers.add("Call-ID", source.get("Call-ID") or "")
-    headers.add("CSeq", source.get("CSeq") or "")
-    if status == 100 and (timestamp := source.get("Timestamp")) is not None:
-        headers.add("Timestamp", timestamp)
-    return Response(status, reason, headers)
+        to = one_line("To", f"{to};tag={to_tag}")
+    lines = [("From", get("From") or ""), ("To", to), ("Call-ID", get("Call-ID") or ""), ("CSeq", get("CSeq") or "")]
+    if status == 100 and (timestamp := get("Timestamp")) is not None:
+        lines.append(("Timestamp", timestamp))
+    vias = [line for line in request.headers if line[0] == "Via"]
+    return Response(status, reason, Headers(vias + lines, dict([*lines, *vias[:1]])))
 
 
 def copy_record_route(request: Request, response: Response) -> None:

@@ -18,6 +18,11 @@ HOSTPORT_PATTERN = re.compile(rf"(?P<host>{HOST})(?:\s*:\s*(?P<port>[0-9]{{1,5}}
 SCHEME_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
 DIGITS_PATTERN = re.compile(r"[0-9]{1,10}")
 
+COMMON_METHODS = frozenset(
+    {"INVITE", "ACK", "BYE", "CANCEL", "NOTIFY", "REFER", "OPTIONS", "PRACK", "UPDATE", "INFO", "SUBSCRIBE", "REGISTER"}
+)
+"""Tokens that need no look at their characters."""
+
 
 def is_token(text: str) -> bool:
     """Tell whether *text* is a ``token``."""

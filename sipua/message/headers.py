@@ -102,6 +102,11 @@ _NAMES = [
 
 _CANONICAL = {name.lower(): name for name in _NAMES} | COMPACT | {short.upper(): name for short, name in COMPACT.items()}
 _CANONICAL |= {name: name for name in _NAMES}
+KNOWN_NAMES = frozenset(_NAMES)
+"""The RFCs' spellings."""
+
+ENCODED = "encoded"
+"""Where the cache has the message as it goes on the wire, beside the typed values."""
 
 NEVER_JOINED = frozenset({"WWW-Authenticate", "Authorization", "Proxy-Authenticate", "Proxy-Authorization"})
 """Headers whose commas separate parameters, not values (RFC 3261 §7.3.1)."""
@@ -130,10 +135,13 @@ class Headers:
 
     __slots__ = ("_first", "_items", "cache")
 
-    def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
-        """*items* are (name, value); the names must be canonical already."""
+    def __init__(self, items: Iterable[tuple[str, str]] = (), first: dict[str, str] | None = None) -> None:
+        """*items* are (name, value); the names must be canonical already.
+
+        *first*, where it is known, has the first value of each name, unknown names in lower case.
+        """
         self._items: list[tuple[str, str]] = list(items)
-        self._first: dict[str, str] | None = None
+        self._first = first or None
         self.cache: dict[Callable[..., Any] | str, Any] = {}
 
     def _places(self, name: str) -> list[int]:
@@ -153,16 +161,20 @@ class Headers:
 
     def get(self, name: str) -> str | None:
         """Return the value of the first line *name* (in any spelling; canonical is quickest), or None."""
-        first = self._first
-        if first is None:
-            first = self._first = {}
-            for spelling, value in self._items:
-                first.setdefault(_CANONICAL.get(spelling) or spelling.lower(), value)
+        first = self._first or self._index()
         found = first.get(name)
         return found if found is not None or _CANONICAL.get(name) == name else first.get(_key(name))
 
+    def _index(self) -> dict[str, str]:
+        first = self._first = {}
+        for spelling, value in self._items:
+            first.setdefault(_CANONICAL.get(spelling) or spelling.lower(), value)
+        return first
+
     def lines(self, name: str) -> list[str]:
         """Return the values of all lines *name*, one a line, in order."""
+        if _CANONICAL.get(name) == name:
+            return [value for spelling, value in self._items if spelling == name]
         items = self._items
         return [items[index][1] for index in self._places(name)]
 
@@ -175,19 +187,37 @@ class Headers:
 
     def add(self, name: str, value: str) -> None:
         """Append a line. Raises ValueError for a line end in *value*: nobody may inject headers."""
-        _guard(name, value)
-        self._items.append((canonical(name), value))
-        self._changed()
+        name = canonical(name)
+        self._items.append((name, one_line(name, value)))
+        if self._first is not None:
+            self._first.setdefault(name if name in KNOWN_NAMES else name.lower(), value)
+        if self.cache:
+            self.cache.clear()
 
     def prepend(self, name: str, value: str) -> None:
         """Put a line in front of all others: where a Via goes."""
-        _guard(name, value)
-        self._items.insert(0, (canonical(name), value))
-        self._changed()
+        name = canonical(name)
+        self._items.insert(0, (name, one_line(name, value)))
+        if self._first is not None:
+            self._first[name if name in KNOWN_NAMES else name.lower()] = value
+        self.cache.clear()
+
+    def replace_first(self, name: str, value: str, typed: object) -> None:
+        """Give the first line *name* (canonical, there is one) another *value*, which reads as *typed*. All else stays as it was read."""
+        one_line(name, value)
+        items, index = self._items, 0
+        while items[index][0] != name:
+            index += 1
+        items[index] = (name, value)
+        if self._first is not None:
+            self._first[name] = value
+        for key in (f"{name}[]", ENCODED):
+            self.cache.pop(key, None)
+        self.cache[name] = typed
 
     def set(self, name: str, value: str) -> None:
         """Replace all lines *name* by one, in the place of the first."""
-        _guard(name, value)
+        one_line(name, value)
         name = canonical(name)
         places = self._places(name)
         if places:
@@ -211,6 +241,11 @@ class Headers:
         """Return how many lines *name* there are."""
         return len(self._places(name))
 
+    @property
+    def has_repetitions(self) -> bool:
+        """True if two lines have the same name: one look at all of them is cheaper than :meth:`count` of each."""
+        return len(self._first or self._index()) < len(self._items)
+
     def copy(self) -> "Headers":
         """Return an independent copy."""
         return Headers(self._items)
@@ -233,6 +268,8 @@ class Headers:
         return f"Headers({self._items!r})"
 
 
-def _guard(name: str, value: str) -> None:
+def one_line(name: str, value: str) -> str:
+    """Return *value*, for a header *name*. Raises ValueError for a line end in it: nobody may inject headers."""
     if "\r" in value or "\n" in value:
         raise ValueError(f"line end in the value of {canonical(name)}")
+    return value

@@ -2,7 +2,7 @@
 
 from sipua.errors import ParseError
 from sipua.message.fields import Fields
-from sipua.message.headers import Headers
+from sipua.message.headers import ENCODED, Headers
 from sipua.message.status import reason_phrase
 from sipua.message.uri import Uri
 
@@ -13,7 +13,7 @@ class Message(Fields):
     ``Content-Length`` is written from the body and not kept among the headers.
     """
 
-    __slots__ = ("body", "headers")
+    __slots__ = ("body",)
 
     def __init__(self, headers: Headers | None = None, body: bytes = b"") -> None:
         self.headers = Headers() if headers is None else headers
@@ -25,11 +25,28 @@ class Message(Fields):
         raise NotImplementedError
 
     def encode(self) -> bytes:
-        """Return the message as it goes on the wire."""
-        lines = [self.start_line]
-        lines.extend([f"{name}: {value}" for name, value in self.headers])
-        lines.append(f"Content-Length: {len(self.body)}\r\n\r\n")
-        return "\r\n".join(lines).encode("utf-8", "surrogateescape") + self.body
+        """Return the message as it goes on the wire: the same object until something changes, for a retransmission sends the same bytes."""
+        start, body, cache = self.start_line, self.body, self.headers.cache
+        known = cache.get(ENCODED)
+        if known is not None and known[0] == start and known[1] is body:
+            return known[2]  # type: ignore[no-any-return]  # as it is written below
+        lines = [start]
+        lines += [f"{name}: {value}" for name, value in self.headers]
+        lines.append(f"Content-Length: {len(body)}\r\n\r\n")
+        data = "\r\n".join(lines).encode("utf-8", "surrogateescape") + body
+        cache[ENCODED] = start, body, data
+        return data
+
+    @property
+    def size(self) -> int:
+        """How many octets :meth:`encode` has."""
+        texts = [self.start_line]
+        for line in self.headers:
+            texts += line
+        text = "".join(texts)
+        length = len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))
+        # ": " and CRLF in each line, CRLF behind the start line, Content-Length, and the empty line
+        return length + 4 * len(self.headers) + len(f"\r\nContent-Length: {len(self.body)}\r\n\r\n") + len(self.body)
 
     def set_body(self, body: bytes, content_type: str) -> None:
         """Set body and Content-Type."""
@@ -41,15 +58,18 @@ class Request(Message):
     """A request: ``method`` (case-sensitive) and ``uri``, the Request-URI as text.
 
     ``is_strictly_routed`` says that the Request-URI is a strict router's and the next hop, though Route lines follow (RFC 3261 §12.2.1.1).
+    ``sender`` is who sent it, as the door found out that let it in (:mod:`sipua.transaction.admission`): a name of the user's, or ``""``.
     """
 
-    __slots__ = ("_request_uri", "is_strictly_routed", "method", "uri")
+    __slots__ = ("_request_uri", "is_strictly_routed", "method", "sender", "uri")
 
     def __init__(self, method: str, uri: str, headers: Headers | None = None, body: bytes = b"") -> None:
-        super().__init__(headers, body)
+        self.headers = Headers() if headers is None else headers
+        self.body = body
         self.method = method
         self.uri = uri
         self.is_strictly_routed = False
+        self.sender = ""
         self._request_uri: Uri | None = None
 
     @property
@@ -68,6 +88,7 @@ class Request(Message):
         """Return an independent copy (the body is shared)."""
         request = Request(self.method, self.uri, self.headers.copy(), self.body)
         request.is_strictly_routed = self.is_strictly_routed
+        request.sender = self.sender
         return request
 
     def __repr__(self) -> str:
@@ -80,7 +101,8 @@ class Response(Message):
     __slots__ = ("reason", "status")
 
     def __init__(self, status: int, reason: str | None = None, headers: Headers | None = None, body: bytes = b"") -> None:
-        super().__init__(headers, body)
+        self.headers = Headers() if headers is None else headers
+        self.body = body
         self.status = status
         self.reason = reason_phrase(status) if reason is None else reason
 

@@ -1,14 +1,18 @@
 """Pure. ``;name=value`` lists of URIs, addresses, Via and other headers (RFC 3261 §7.3.1, §25.1 generic-param)."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from sipua.errors import ParseError
 from sipua.message.grammar import is_token, quote, split_outside, unquote
 
 _NOT_IN_NAME = re.compile(r'[\s"<>@]')
-
 MAX_PARAMS = 64  # real headers have less than ten
+
+PLAIN_PARAMS = rf'(?:;[^\s"<>@=;]+(?:=[^\s"<>;]*)?){{0,{MAX_PARAMS}}}'
+"""Nothing to strip, skip, unquote or refuse: what nearly all peers send."""
+
+_PLAIN = re.compile(PLAIN_PARAMS)
 
 
 class Params:
@@ -26,6 +30,19 @@ class Params:
     @classmethod
     def parse(cls, text: str) -> "Params":
         """Parse ``;a=b;c`` (with or without the leading semicolon). Raises :class:`ParseError`."""
+        return cls.parse_any(text) if _PLAIN.fullmatch(text) is None else cls.parse_plain(text)
+
+    @classmethod
+    def parse_plain(cls, text: str) -> "Params":
+        """Parse what :data:`PLAIN_PARAMS` matches."""
+        if not text:
+            return EMPTY
+        parts = [part.partition("=") for part in text[1:].split(";")]
+        return cls([(name, value if equals else None) for name, equals, value in parts])
+
+    @classmethod
+    def parse_any(cls, text: str) -> "Params":
+        """Parse any list, plain ones as :meth:`parse` does. Raises :class:`ParseError`."""
         text = text.strip()
         text = text.removeprefix(";")
         if not text:
@@ -51,16 +68,28 @@ class Params:
         """Return the value of the first parameter *name* without quotes, ``""`` when it has none, None when it is absent."""
         for key, value in self._items:
             if key == name or key.lower() == name:
-                return "" if value is None else unquote(value)
+                return unquote(value) if value and value[0] == '"' else value or ""
         return None
 
     def replaced(self, name: str, value: str | None) -> "Params":
-        """Return a copy in which *name* has *value* (None: a bare name), in its old place or at the end."""
-        if value is not None and not is_token(value) and not _is_plain(value):
-            value = quote(value)
-        items = [(k, value if k.lower() == name.lower() else v) for k, v in self._items]
-        if not any(k.lower() == name.lower() for k, _ in items):
-            items.append((name, value))
+        """Return a copy in which *name*, in lower case, has *value* (None: a bare name), in its old place or at the end."""
+        return self.replaced_all({name: None if value is None else _as_written(value)})
+
+    def replaced_all(self, values: Mapping[str, str | None]) -> "Params":
+        """Return a copy in which each name of *values*, in lower case, has its value there, in its old place or at the end.
+
+        The values need no quotes.
+        """
+        left = dict(values)
+        items: list[tuple[str, str | None]] = []
+        for item in self._items:
+            lower = item[0].lower()
+            if lower in values:
+                items.append((item[0], values[lower]))
+                left.pop(lower, None)
+            else:
+                items.append(item)
+        items += left.items()
         return Params(items)
 
     def without(self, *names: str) -> "Params":
@@ -83,15 +112,17 @@ class Params:
         return hash(self._items)
 
     def __str__(self) -> str:
-        return "".join(f";{k}" if v is None else f";{k}={v}" for k, v in self._items)
+        return "".join([f";{k}" if v is None else f";{k}={v}" for k, v in self._items])
 
     def __repr__(self) -> str:
         return f"Params({str(self)!r})"
 
 
-def _is_plain(value: str) -> bool:
-    """Tell whether *value* needs no quotes: hosts and IPv6 addresses are not tokens but stand bare (RFC 3261 §25.1 gen-value)."""
-    return bool(value) and all(c.isalnum() or c in "-.!%*_+`'~:[]/&$@" for c in value)
+def _as_written(value: str) -> str:
+    """Return *value* in quotes if it needs them: hosts and IPv6 addresses are not tokens but stand bare (RFC 3261 §25.1 gen-value)."""
+    if is_token(value) or (value and all(c.isalnum() or c in "-.!%*_+`'~:[]/&$@" for c in value)):
+        return value
+    return quote(value)
 
 
 EMPTY = Params()

@@ -8,6 +8,7 @@ import urllib.parse
 
 from sipua.errors import ParseError
 from sipua.message.grammar import HOSTPORT_PATTERN, SCHEME_PATTERN
+from sipua.message.memory import Memory
 from sipua.message.params import EMPTY, Params
 
 MAX_URI_LENGTH = 4096  # longer ones are attacks or accidents
@@ -26,33 +27,34 @@ class Uri:
 
     __slots__ = ("headers", "host", "opaque", "params", "password", "port", "scheme", "text", "user")
 
-    scheme: str
-    user: str | None
-    password: str | None
-    host: str
-    port: int | None
-    params: Params
-    headers: str | None
-    opaque: str
-    text: str
+    def __init__(self, text: str, scheme: str, opaque: str) -> None:
+        """Make what :meth:`parse` reads the parts of."""
+        self.text = text
+        self.scheme = scheme
+        self.user: str | None = None
+        self.password: str | None = None
+        self.host = ""
+        self.port: int | None = None
+        self.params = EMPTY
+        self.headers: str | None = None
+        self.opaque = opaque
 
     @classmethod
     def parse(cls, text: str) -> "Uri":
         """Parse *text*. Raises :class:`ParseError` (416 for a text without a scheme, 400 for a broken SIP URI)."""
+        return _MEMORY.read(text)
+
+    @classmethod
+    def parse_any(cls, text: str) -> "Uri":
+        """Parse *text* without regard to what was parsed before. Raises as :meth:`parse` does."""
         if len(text) > MAX_URI_LENGTH:
             raise ParseError("URI too long", 414)
         scheme, colon, rest = text.partition(":")
         if not colon or not SCHEME_PATTERN.fullmatch(scheme):
             raise ParseError("URI without a scheme")
-        uri = cls.__new__(cls)
-        uri.text = text
-        uri.scheme = scheme.lower()
-        uri.user = uri.password = uri.headers = uri.port = None
-        uri.host = ""
-        uri.params = EMPTY
-        uri.opaque = rest
+        uri = cls(text, scheme.lower(), rest)
         if uri.scheme in SIP_SCHEMES:
-            uri._parse_sip(rest)  # noqa: SLF001  # its own class
+            uri._parse_sip(rest)
         elif not rest or any(c in ' \t\r\n<>"' for c in rest):
             raise ParseError("broken URI")
         return uri
@@ -155,6 +157,9 @@ class Uri:
 
     def __repr__(self) -> str:
         return f"Uri({self.text!r})"
+
+
+_MEMORY = Memory(Uri.parse_any)
 
 
 def _port(text: str) -> int:

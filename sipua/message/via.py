@@ -1,12 +1,12 @@
 """Pure. Via (RFC 3261 §20.42, RFC 3581) and CSeq (§20.16)."""
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from sipua.errors import ParseError
-from sipua.message.grammar import HOST, TOKEN
-from sipua.message.params import EMPTY, Params
+from sipua.message.grammar import COMMON_METHODS, HOST, TOKEN
+from sipua.message.memory import Memory
+from sipua.message.params import EMPTY, PLAIN_PARAMS, Params
 
 MAGIC_COOKIE = "z9hG4bK"
 """What a branch of RFC 3261 begins with (§8.1.1.7)."""
@@ -15,11 +15,15 @@ _VIA = re.compile(
     rf"\s*SIP\s*/\s*2\.0\s*/\s*(?P<transport>{TOKEN})\s+(?P<host>{HOST})(?:\s*:\s*(?P<port>[0-9]{{1,5}}))?\s*(?P<params>;.*)?",
     re.IGNORECASE | re.DOTALL,
 )
+_PLAIN_VIA = re.compile(
+    r"SIP/2\.0/(UDP|TCP|TLS) ([A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?)(?::([0-9]{1,4}|[1-5][0-9]{4}))?"
+    rf"({PLAIN_PARAMS})"
+)
+"""What nearly all peers send: :data:`_VIA` reads the same in it."""
 _CSEQ = re.compile(rf"\s*([0-9]{{1,10}})\s+({TOKEN})\s*")
 
 
-@dataclass(frozen=True, slots=True)
-class Via:
+class Via(NamedTuple):
     """One Via value: the transport in upper case, the sent-by host and port (None when absent), and parameters."""
 
     transport: str
@@ -30,6 +34,12 @@ class Via:
     @classmethod
     def parse(cls, text: str) -> "Via":
         """Parse one value. Raises :class:`ParseError`."""
+        known = _WRITTEN.find(text)
+        return _parse(text) if known is None else known
+
+    @classmethod
+    def parse_any(cls, text: str) -> "Via":
+        """Parse any value, plain ones as :meth:`parse` does. Raises :class:`ParseError`."""
         match = _VIA.fullmatch(text)
         if match is None:
             raise ParseError("broken Via")
@@ -73,9 +83,31 @@ class Via:
         """Return a copy with parameter *name* set."""
         return Via(self.transport, self.host, self.port, self.params.replaced(name, value))
 
+    def with_params(self, **values: str) -> "Via":
+        """Return a copy with all of *values*, which need no quotes."""
+        return Via(self.transport, self.host, self.port, self.params.replaced_all(values))
+
+    def written(self) -> str:
+        """Return the text of this value, which is remembered: the response to a request that we stamped carries it."""
+        text = str(self)
+        if "<" not in text and '"' not in text:  # else a bracket that nobody closed would take in what was added behind it
+            _WRITTEN.note(text, self)
+        return text
+
     def __str__(self) -> str:
         port = "" if self.port is None else f":{self.port}"
         return f"SIP/2.0/{self.transport} {self.host}{port}{self.params}"
+
+
+def _parse(text: str) -> Via:
+    match = _PLAIN_VIA.fullmatch(text)
+    if match is None:
+        return Via.parse_any(text)
+    transport, host, port, params = match.groups()
+    return Via(transport, host, None if port is None else int(port), Params.parse_plain(params))
+
+
+_WRITTEN = Memory(_parse)
 
 
 class CSeq(NamedTuple):
@@ -87,6 +119,14 @@ class CSeq(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> "CSeq":
         """Parse a CSeq value. Raises :class:`ParseError`."""
+        number, _, method = text.partition(" ")
+        if method in COMMON_METHODS and len(number) < 10 and number.isascii() and number.isdigit():
+            return cls(int(number), method)
+        return cls.parse_any(text)
+
+    @classmethod
+    def parse_any(cls, text: str) -> "CSeq":
+        """Parse any value, plain ones as :meth:`parse` does. Raises :class:`ParseError`."""
         match = _CSEQ.fullmatch(text)
         if match is None or int(match[1]) >= 2**32:
             raise ParseError("broken CSeq")

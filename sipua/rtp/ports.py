@@ -1,7 +1,7 @@
 """Pure. Which UDP ports RTP sessions use.
 
 RTP takes even ports, its RTCP the odd one above (RFC 3550 §11). A port that was given back rests for a while, so that
-late packets of one call do not reach the next.
+late packets of one call do not reach the next; only when no other is free it is lent before.
 """
 
 from collections import deque
@@ -44,12 +44,12 @@ class PortAllocator:
         return len(self._free) + len(self._lent) + len(self._resting)
 
     def take(self, now: float) -> int:
-        """Lend a port. Raises :class:`LimitError` if all are in use or at rest."""
+        """Lend a port, one that still rests only when there is no other. Raises :class:`LimitError` if all are in use."""
         while self._resting and self._resting[0][0] <= now:
             self._free.append(self._resting.popleft()[1])
-        if not self._free:
-            raise LimitError(f"no free RTP port in {self._name}: {len(self._lent)} in use, {len(self._resting)} at rest")
-        port = self._free.popleft()
+        if not self._free and not self._resting:
+            raise LimitError(f"no free RTP port in {self._name}: {len(self._lent)} in use")
+        port = self._free.popleft() if self._free else self._resting.popleft()[1]  # late packets are less harm than a call refused
         self._lent.add(port)
         return port
 

@@ -106,13 +106,13 @@ class RtpSession(asyncio.DatagramProtocol):
         """
         ipaddress.ip_address(host)  # a name would make the socket ask the DNS and block
         loop = asyncio.get_running_loop()
-        fault: OSError | None = None
+        fault = ""  # the text: the error itself would hold this frame, and the frame the error
         for _ in range(min(MAX_BIND_ATTEMPTS, ports.size)):
             session = cls(loop, clock, bits, symmetric=symmetric)
             try:
                 await session._bind(host, ports)
             except OSError as error:
-                fault = error
+                fault = str(error)
                 if error.errno != errno.EADDRINUSE:  # another port would fail alike
                     break
             else:
@@ -251,7 +251,8 @@ def _bound_socket(host: str, port: int) -> socket.socket:
     made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     try:
         made.setblocking(False)
-        made.bind((host, port))
+        zone = host.partition("%")[2]
+        made.bind((host, port, 0, socket.if_nametoindex(zone)) if zone else (host, port))
     except BaseException:
         made.close()
         raise

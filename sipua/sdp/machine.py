@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sipua.errors import CallError
+from sipua.sdp.first import FirstAnswers, KnownAnswer, head_of, read_offer
 from sipua.sdp.model import Direction, MediaDescription, SessionDescription
 from sipua.sdp.negotiate import (
     Formats,
@@ -26,7 +27,11 @@ from sipua.sdp.negotiate import (
     refused_sections,
     remote_direction,
 )
+from sipua.sdp.parser import parse_sdp, serialize_sdp
 from sipua.sdp.writer import DescriptionWriter
+
+FIRST_ANSWERS = FirstAnswers()
+"""What first offers came to, for all dialogs."""
 
 
 class OfferAnswerState(StrEnum):
@@ -58,17 +63,63 @@ class _Offer:
 class OfferAnswer:
     """Offers and answers of one dialog, one open at a time."""
 
+    __slots__ = (
+        "_current",
+        "_index",
+        "_known",
+        "_last_offer",
+        "_open",
+        "_origin",
+        "_ours",
+        "_theirs",
+        "_wish",
+        "_writer",
+        "local",
+        "state",
+    )
+
     def __init__(self, local: LocalMedia, session_id: int, version: int = 1) -> None:
         self.state = OfferAnswerState.STABLE
         self.local = local
-        self.current: Negotiated | None = None
-        self.local_description: SessionDescription | None = None
-        self.remote_description: SessionDescription | None = None
-        self._writer = DescriptionWriter.start(local, session_id, version)
+        self._current: Negotiated | None = None
+        self._known: KnownAnswer | None = None  # in force: worked out when somebody asks, from their text and our end of then
+        self._ours: SessionDescription | LocalMedia | None = None
+        self._theirs: SessionDescription | bytes | None = None
+        self._origin = (local, session_id, version)
+        self._writer: DescriptionWriter | None = None
         self._open: _Offer | None = None
         self._last_offer: _Offer | None = None
         self._index = 0
         self._wish = local.direction
+
+    @property
+    def current(self) -> Negotiated | None:
+        """What was agreed last."""
+        if self._current is None and self._known is not None and isinstance(self._theirs, bytes):
+            offer = read_offer(self._theirs)
+            self._current = None if offer is None else self._known.settled(offer)
+        return self._current
+
+    @property
+    def local_description(self) -> SessionDescription | None:
+        """Our side of what was agreed last."""
+        ours = self._ours
+        if isinstance(ours, LocalMedia):
+            return None if self._known is None else parse_sdp(self._known.text(head_of(*self._origin, ours), ours))
+        return ours
+
+    @property
+    def remote_description(self) -> SessionDescription | None:
+        """The peer's side of what was agreed last."""
+        return parse_sdp(self._theirs) if isinstance(self._theirs, bytes) else self._theirs
+
+    @property
+    def _pen(self) -> DescriptionWriter:
+        """The writer of our descriptions, made when there is something to write."""
+        if self._writer is None:
+            sent = self.local_description
+            self._writer = DescriptionWriter.start(*self._origin) if sent is None else DescriptionWriter.after(sent)
+        return self._writer
 
     @property
     def is_on_hold(self) -> bool:
@@ -102,7 +153,7 @@ class OfferAnswer:
             audio = audio_section(self.local, formats, shown, said.protocol)
             # Sections keep their places, none is ever deleted (RFC 3264 §8).
             sections = (*agreed.media[: self._index], audio, *agreed.media[self._index + 1 :])
-        description = self._writer.write(self.local, sections, agreed.timings if agreed else ("0 0",))
+        description = self._pen.write(self.local, sections, agreed.timings if agreed else ("0 0",))
         self._open = self._last_offer = _Offer(description, self._index, formats, wanted)
         self._enter(OfferAnswerState.HAVE_LOCAL_OFFER)
         return description
@@ -168,9 +219,39 @@ class OfferAnswer:
         settled = agree(offer.description, offer.index, offer.formats, offer.formats, shown)
         if isinstance(settled, Refusal):  # never: the same formats are on both sides
             raise CallError(settled.text)
-        description = self._writer.write(self.local, tuple(sections), offer.description.timings)
+        description = self._pen.write(self.local, tuple(sections), offer.description.timings)
         self._settle(replace(offer, wish=wanted), settled, description, offer.description)
         return Answered(description, settled)
+
+    def answer(self, body: bytes) -> bytes | Refusal:
+        """Take the offer in *body* and answer it: :meth:`receive_offer` and :meth:`make_answer` in one.
+
+        The first offer of a dialog is answered by what is known of offers like it, and both descriptions stay text until they are needed.
+        Raises :class:`ParseError` for what is no description.
+        """
+        is_first = self._writer is None and self._ours is None and self.state is OfferAnswerState.STABLE
+        offer = read_offer(body) if is_first else None
+        if offer is None:
+            answered = self._work_out(body)
+            return answered if isinstance(answered, Refusal) else serialize_sdp(answered.description)
+        head = head_of(*self._origin, self.local)
+        known = FIRST_ANSWERS.find(offer, self.local)
+        if known is not None:
+            self._known, self._ours, self._theirs = known, self.local, body
+            return known.text(head, self.local)
+        answered = self._work_out(body)
+        if isinstance(answered, Refusal):
+            return answered
+        made = serialize_sdp(answered.description)
+        FIRST_ANSWERS.learn(offer, self.local, head, made.decode(), answered.negotiated)
+        return made
+
+    def _work_out(self, body: bytes) -> Answered | Refusal:
+        return self.receive_offer(parse_sdp(body)) or self.make_answer()
+
+    def decline(self, offer: SessionDescription) -> SessionDescription:
+        """Return an answer that refuses every stream of *offer* (RFC 3264 §6); nothing changes by it."""
+        return self._pen.write(self.local, tuple(refused_sections(offer.media)), offer.timings)
 
     def rollback(self) -> None:
         """Forget the open offer, whoever made it: it was refused, timed out or its transaction ended (RFC 3261 §14.1)."""
@@ -190,7 +271,7 @@ class OfferAnswer:
         return twin
 
     def _settle(self, offer: _Offer, agreed: Negotiated, ours: SessionDescription, theirs: SessionDescription) -> None:
-        self.current, self.local_description, self.remote_description = agreed, ours, theirs
+        self._current, self._ours, self._theirs, self._known = agreed, ours, theirs, None
         self._index, self._wish = offer.index, offer.wish
         self._enter(OfferAnswerState.STABLE)
 

@@ -12,8 +12,10 @@ from sipua.timers import Timing
 from sipua.transaction.callback import call_user
 from sipua.transaction.key import ClientKey
 from sipua.transaction.machine import Deliver, Failed, Failure, InviteClient, OtherClient, SendCancel, State, Transmit
+from sipua.transaction.rest import Rest
 from sipua.transaction.statistics import Statistics
 from sipua.transport.base import Channel, Transports
+from sipua.transport.udp import UdpChannel
 
 log = logging.getLogger("sipua.transaction")
 
@@ -30,6 +32,8 @@ class ClientTransaction:
         "_on_failure",
         "_on_response",
         "_on_terminated",
+        "_rest",
+        "_rested",
         "_send_cancel",
         "_statistics",
         "_transports",
@@ -53,9 +57,13 @@ class ClientTransaction:
         on_failure: Callable[[Failure], None],
         on_terminated: Callable[[], None] | None,
         forget: Callable[["ClientTransaction"], None],
+        rested: Callable[["ClientTransaction", Rest[ClientKey]], None],
         send_cancel: Callable[["ClientTransaction"], None],
     ) -> None:
-        """*forget* is called at the end, *send_cancel* when the CANCEL of this INVITE is due; the others are the user's."""
+        """*forget* is called at the end, *rested* in its place when only repetitions are left to absorb, *send_cancel* when the CANCEL of
+
+        this INVITE is due; the others are the user's.
+        """
         self.request = request
         self.channel = channel
         self.key = key
@@ -71,13 +79,19 @@ class ClientTransaction:
         self._on_failure = on_failure
         self._on_terminated = on_terminated
         self._forget = forget
+        self._rested = rested
+        self._rest: Rest[ClientKey] | None = None
         self._send_cancel = send_cancel
-        self._ignore_close = channel.on_close(self._lost) if reliable else None
+        self._ignore_close: Callable[[], None] | None = None
+        if reliable:
+            self._ignore_close = channel.on_close(self._lost)
+        elif isinstance(channel, UdpChannel):
+            self._ignore_close = channel.on_refusal(key, self._lost)
 
     @property
     def state(self) -> State:
         """The state of the machine."""
-        return self._machine.state
+        return State.TERMINATED if self._rest is not None and self._rest.ends_at <= self._driver.now else self._machine.state
 
     @property
     def is_pending(self) -> bool:
@@ -101,36 +115,45 @@ class ClientTransaction:
 
     def receive(self, response: Response) -> None:
         """Take a response: called by the layer."""
-        self._driver.feed(self._machine.receive(response, self._driver.now))
+        machine = self._machine
+        effects = machine.receive(response, self._driver.now)
+        if isinstance(machine, OtherClient) and (ends_at := machine.rest()) is not None:
+            self._release()
+            self._rest = Rest(self.key, ends_at, self.channel)
+            self._rest.on_terminated = self._on_terminated
+            self._rested(self, self._rest)
+        self._driver.feed(effects)
+        if self._rest is not None:
+            self._driver.release()
 
     def close(self) -> None:
         """End at once; a pending one fails with ``Failure.TRANSPORT``: called by the layer when it closes."""
         pending = self.is_pending
-        self._driver.stop()
+        self._driver.release()
         self._release()
         if pending:
             self._machine.transport_failed(self._driver.now)
             call_user(self._on_failure, Failure.TRANSPORT)
 
     def _perform(self, effect: Effect) -> None:
-        match effect:
-            case Transmit(Request() as message, repeat):
-                self._transmit(message, repeat=repeat)
-            case Deliver(response):
-                call_user(self._on_response, response)
-            case SendCancel():
-                self._send_cancel(self)
-            case Failed(failure):
-                if failure is Failure.TIMEOUT:
-                    self._statistics.client_timeouts += 1
-                else:
-                    self._statistics.client_transport_failures += 1
-                call_user(self._on_failure, failure)
-            case Terminated():
-                self._release()
-                self._forget(self)
-                if self._on_terminated is not None:
-                    call_user(self._on_terminated)
+        if isinstance(effect, Transmit) and isinstance(effect.message, Request):
+            self._transmit(effect.message, repeat=effect.repeat)
+        elif isinstance(effect, Deliver):
+            call_user(self._on_response, effect.response)
+        elif isinstance(effect, SendCancel):
+            self._send_cancel(self)
+        elif isinstance(effect, Failed):
+            if effect.failure is Failure.TIMEOUT:
+                self._statistics.client_timeouts += 1
+            else:
+                self._statistics.client_transport_failures += 1
+            call_user(self._on_failure, effect.failure)
+        elif isinstance(effect, Terminated):
+            self._driver.release()
+            self._release()
+            self._forget(self)
+            if self._on_terminated is not None:
+                call_user(self._on_terminated)
 
     def _transmit(self, message: Request, *, repeat: bool) -> None:
         if repeat:

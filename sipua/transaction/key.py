@@ -1,6 +1,6 @@
 """Pure. Which transaction a message belongs to (RFC 3261 §17.1.3, §17.2.3, §9.2, §8.2.2.2)."""
 
-from sipua.message import Request, Response
+from sipua.message import MAGIC_COOKIE, Request, Response
 
 ClientKey = tuple[str, str]
 """Branch and CSeq method."""
@@ -29,8 +29,9 @@ def server_key(request: Request, method: str | None = None) -> ServerKey:
     if method is None:
         method = "INVITE" if request.method == "ACK" else request.method
     via = request.via
-    if via.has_cookie:
-        return via.branch, via.sent_by, method
+    branch = via.branch
+    if branch.startswith(MAGIC_COOKIE):
+        return branch, via.sent_by, method
     return "", str(via), method, request.uri, request.from_.tag, request.call_id, str(request.cseq.number)
 
 

@@ -10,6 +10,7 @@ from sipua.timers import Timing
 from sipua.transaction.callback import call_user
 from sipua.transaction.key import MergeKey, ServerKey
 from sipua.transaction.machine import DeliverAck, InviteServer, NoAck, OtherServer, State, Transmit
+from sipua.transaction.rest import Rest
 from sipua.transaction.statistics import Statistics
 from sipua.transport.base import Channel, Transports
 
@@ -24,8 +25,11 @@ class ServerRun:
         "_on_ack",
         "_on_answered",
         "_request",
+        "_rest",
         "_statistics",
+        "_timeout",
         "_transports",
+        "absorbs_until",
         "channel",
         "is_invite",
         "key",
@@ -47,10 +51,10 @@ class ServerRun:
         timing: Timing,
         statistics: Statistics,
         on_ack: Callable[[Request, Channel], None],
-        on_answered: Callable[["ServerRun", int], None],
+        on_answered: Callable[["ServerRun", Request, Response], None],
         forget: Callable[["ServerRun"], None],
     ) -> None:
-        """*on_ack* takes ACKs of a 2xx, *on_answered* is told the status of the final response, *forget* is called at the end."""
+        """*on_ack* takes ACKs of a 2xx, *on_answered* is told the final response, *forget* is called at the end."""
         self.key = key
         self.merge: MergeKey | None = None
         self.channel = channel
@@ -68,11 +72,17 @@ class ServerRun:
         self._on_answered = on_answered
         self._request: Request | None = request  # until a final response
         self._forget = forget
+        self._rest: Rest[ServerKey] | None = None
+        self._timeout = timing.timeout
+        self.absorbs_until = 0.0  # until a final response
 
     @property
     def state(self) -> State:
         """The state of the machine."""
-        return self._machine.state
+        return State.TERMINATED if self._is_over() else self._machine.state
+
+    def _is_over(self) -> bool:
+        return self._rest is not None and self._rest.ends_at <= self._driver.now
 
     @property
     def is_answered(self) -> bool:
@@ -99,14 +109,33 @@ class ServerRun:
 
     def respond(self, response: Response) -> bool:
         """Send a response; return False when the state forbids it and nothing was sent."""
+        if self._is_over():
+            return False
         if not self.to_tag and response.status > 100:
             self.to_tag = response.to.tag
         effects = self._machine.respond(response, self._driver.now)
         if self._request is not None and self._machine.is_answered:
-            self._request = None
-            self._on_answered(self, response.status)
-        self._driver.feed(effects)
+            answered, self._request = self._request, None
+            self.absorbs_until = self._driver.now + self._timeout  # timers H, J and L are all of that length
+            self._on_answered(self, answered, response)
+        if self._rest is None:
+            self._driver.feed(effects)
+        else:  # the user of an INVITE sends its 2xx again and again, which needs no timer
+            for effect in effects:
+                self._perform(effect)
         return bool(effects)
+
+    def rest(self) -> Rest[ServerKey] | None:
+        """Hand over what is left to do in Accepted or Completed: absorbing repetitions. None when there is more, or nothing."""
+        left = self._machine.rest()
+        if left is None:
+            return None
+        ends_at, data = left
+        rest = self._rest = Rest(self.key, ends_at, self.channel, data, is_invite=self.is_invite)
+        rest.to_tag, rest.merge, rest.on_terminated = self.to_tag, self.merge, self.on_terminated
+        self.merge = None
+        self._driver.release()
+        return rest
 
     def cancel(self, cancel: Request) -> None:
         """Tell the user of a CANCEL; without ``on_cancel`` answer 487 in its place (RFC 3261 §9.2)."""
@@ -115,30 +144,34 @@ class ServerRun:
         elif self._request is not None:
             self.respond(make_response(self._request, 487, to_tag=self.to_tag))
 
+    def cut(self) -> None:
+        """End before the time: repetitions are not absorbed any more."""
+        self._perform(Terminated())
+
     def close(self) -> None:
         """End at once, without a word."""
-        self._driver.stop()
+        self._driver.release()
 
     def _perform(self, effect: Effect) -> None:
-        match effect:
-            case Transmit(Response() as message, repeat):
-                self._statistics.server_retransmissions += repeat
-                self._transports.send_response(message, self.channel)
-            case NoAck():
-                self._statistics.acks_missing += 1
-                if self.on_no_ack is not None:
-                    call_user(self.on_no_ack)
-            case Terminated():
-                self._forget(self)
-                if self.on_terminated is not None:
-                    call_user(self.on_terminated)
+        if isinstance(effect, Transmit) and isinstance(effect.message, Response):
+            self._statistics.server_retransmissions += effect.repeat
+            self._transports.send_response(effect.message, self.channel)
+        elif isinstance(effect, NoAck):
+            self._statistics.acks_missing += 1
+            if self.on_no_ack is not None:
+                call_user(self.on_no_ack)
+        elif isinstance(effect, Terminated):
+            self._driver.release()
+            self._forget(self)
+            if self.on_terminated is not None:
+                call_user(self.on_terminated)
 
 
 class ServerTransaction:
     """A request that came in, to be answered with :meth:`respond`.
 
     ``on_cancel`` (a CANCEL came before a final response: answer 487), ``on_no_ack`` (no ACK for a 300 to 699 response within
-    64*T1) and ``on_terminated`` may be assigned.
+    64*T1) and ``on_terminated`` may be assigned, the last one before the final response.
     """
 
     __slots__ = ("_run", "channel", "request")
@@ -199,7 +232,7 @@ class ServerTransaction:
 
     @property
     def on_terminated(self) -> Callable[[], None] | None:
-        """Called at the end of the transaction."""
+        """Called at the end of the transaction. Assign it before the final response: what rests after that keeps what it was given."""
         return self._run.on_terminated
 
     @on_terminated.setter

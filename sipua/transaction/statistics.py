@@ -20,7 +20,11 @@ class Statistics:
     requests_merged: int = 0
     """Requests that came by a second way: answered 482."""
     requests_refused: int = 0
-    """Requests answered 503 because a limit was reached."""
+    """Requests that were not let in, or that there was no room for."""
+    requests_stateless: int = 0
+    """Requests answered without a transaction."""
+    server_cut: int = 0
+    """Answered transactions that ended early to make room."""
     cancels_unmatched: int = 0
     acks_missing: int = 0
     """Final responses to INVITE that were never acknowledged (timer H)."""

@@ -4,22 +4,25 @@ Addresses are IP literals here, IPv6 without brackets; names are resolved before
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sipua.message import Request, Response
+from sipua.transport.zones import without_zone
 
 RELIABLE = frozenset({"TCP", "TLS"})
 """Transports that deliver or fail: no retransmission by transactions (RFC 3261 §17)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A transport in upper case (``UDP``, ``TCP``), an IP address and a port."""
+class Endpoint(NamedTuple):
+    """A transport in upper case (``UDP``, ``TCP``, ``TLS``), an IP address and a port.
+
+    *name* is the domain that the certificate of a TLS peer must stand for (RFC 5922 §7), ``""`` where there is none to check.
+    """
 
     transport: str
     host: str
     port: int
+    name: str = ""
 
     @property
     def is_reliable(self) -> bool:
@@ -28,12 +31,13 @@ class Endpoint:
 
     @property
     def hostport(self) -> str:
-        """``host:port`` as it stands in URIs and Via, IPv6 in brackets."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        """``host:port`` as it stands in URIs and Via, IPv6 in brackets and without a zone, which no message has a word for."""
+        host = f"[{without_zone(self.host)}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
     def __str__(self) -> str:
-        return f"{self.transport.lower()}:{self.hostport}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.transport.lower()}:{host}:{self.port}"
 
 
 class Channel(Protocol):
@@ -46,6 +50,10 @@ class Channel(Protocol):
     @property
     def remote(self) -> Endpoint:
         """The peer's end."""
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The domains and addresses that the peer's verified certificate stands for (RFC 5922 §7.1); empty without one."""
 
     @property
     def is_open(self) -> bool:
@@ -73,11 +81,17 @@ class Transports(Protocol):
 
     user: TransportUser | None
 
+    def obstacle(self, transport: str) -> str:
+        """Return why nothing can leave by *transport* (upper case), for people; ``""`` when this agent has it."""
+
     async def channel_to(self, target: Endpoint, size: int = 0) -> Channel:
         """Return an open channel to *target*, connecting if needed; a UDP target and *size* above 1300 octets gives a TCP one if the
 
         peer takes it (RFC 3261 §18.1.1). Raises :class:`sipua.errors.TransportError`.
         """
+
+    def channel_now(self, target: Endpoint, size: int = 0) -> Channel | None:
+        """Return what :meth:`channel_to` would, where that takes no time, else None."""
 
     def via_for(self, channel: Channel, branch: str) -> str:
         """Return the Via value of a request that leaves by *channel*: advertised sent-by, *branch*, empty ``rport`` (RFC 3581 §3)."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from sipua.transport.network import DatagramReceiver, HostPort, Opened, StreamReceiver
 from sipua.transport.route import is_wildcard
+from sipua.transport.unreachable import UnreachableError
 
 FIRST_FREE_PORT = 40000
 """Where port 0 begins."""
@@ -36,6 +37,9 @@ class Packet:
     data: bytes
     fate: str = "delivered"
 
+
+QUOTED_BYTES = 520
+"""What an ICMP message quotes of a datagram's payload: 576 octets with all headers (RFC 1122 §3.2.2)."""
 
 Predicate = Callable[[Packet], bool]
 
@@ -69,6 +73,7 @@ class MemoryNetwork:
         self.packets: list[Packet] = []
         self.names: dict[str, list[str]] = {}
         self.refusing: set[str] = set()
+        self.unreachable: set[str] = set()
         self.silent: set[str] = set()
         self._hosts: dict[str, MemoryHost] = {}
         self._drops: list[Predicate] = []
@@ -119,6 +124,10 @@ class MemoryNetwork:
         """Refuse TCP connections to *address* from now on."""
         self.refusing.add(address)
 
+    def refuse_udp(self, address: str) -> None:
+        """Answer datagrams to *address* by ICMP, as a machine without that socket does, from now on."""
+        self.unreachable.add(address)
+
     def silence_tcp(self, address: str) -> None:
         """Leave TCP connection attempts to *address* without an answer from now on."""
         self.silent.add(address)
@@ -168,6 +177,12 @@ class MemoryNetwork:
         self._link_times.pop(link, None)
 
     def _arrive(self, source: HostPort, destination: HostPort, data: bytes) -> None:
+        if destination[0] in self.unreachable:
+            sender = self.find(source[0])
+            if sender is not None and source[1] in sender.udp:
+                error = UnreachableError(errno.ECONNREFUSED, "Connection refused", destination, data[:QUOTED_BYTES])
+                sender.udp[source[1]].receiver.on_datagram_error(error)
+            return
         host = self.find(destination[0])
         sock = host.udp.get(destination[1]) if host is not None else None
         if sock is not None:
@@ -217,7 +232,7 @@ class MemoryHost:
         listener = self.tcp[address[1]] = MemoryListener(self, address, opened)
         return listener
 
-    async def connect_tcp(self, host: str, port: int, opened: Opened) -> "MemoryStream":
+    async def connect_tcp(self, host: str, port: int, opened: Opened, source: str = "") -> "MemoryStream":  # noqa: ARG002  # one address
         """Connect; takes one travel time."""
         network = self.network
         if host in network.silent:
@@ -290,6 +305,9 @@ class MemoryListener:
 
 class MemoryStream:
     """One end of a TCP-like connection."""
+
+    transport = "TCP"
+    identity: tuple[str, ...] = ()
 
     def __init__(self, host: MemoryHost, local: HostPort, remote: HostPort) -> None:
         self._host = host

@@ -4,16 +4,13 @@ The other implementation is :class:`sipua.transport.memory.MemoryHost`. Hosts ar
 """
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Callable
 from typing import Protocol, cast
 
-HostPort = tuple[str, int]
+from sipua.transport.datagrams import UdpSocket, bound_socket, host_port, socket_address
 
-RECEIVE_BUFFER_BYTES = 1 << 20  # room for a burst of some thousand messages while the loop is busy; the kernel may give less
-_MAX_DATAGRAM = 65535
-_DATAGRAMS_A_WAKE = 32  # other tasks get their turn under load
+HostPort = tuple[str, int]
 
 
 class DatagramReceiver(Protocol):
@@ -23,7 +20,7 @@ class DatagramReceiver(Protocol):
         """A datagram came."""
 
     def on_datagram_error(self, error: OSError) -> None:
-        """The socket reported an error, such as an ICMP message."""
+        """The socket reported an error: :class:`sipua.transport.unreachable.UnreachableError` where ICMP told of which datagram."""
 
 
 class DatagramSocket(Protocol):
@@ -52,6 +49,14 @@ class StreamReceiver(Protocol):
 
 class Stream(Protocol):
     """An open byte stream."""
+
+    @property
+    def transport(self) -> str:
+        """``TCP``, or ``TLS`` (:class:`sipua.transport.tls.TlsStream`)."""
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The names of the peer's verified certificate."""
 
     @property
     def local(self) -> HostPort:
@@ -99,8 +104,8 @@ class Network(Protocol):
     async def listen_tcp(self, host: str, port: int, opened: Opened) -> Listener:
         """Accept TCP connections; port 0 takes a free one."""
 
-    async def connect_tcp(self, host: str, port: int, opened: Opened) -> Stream:
-        """Connect; *opened* is called before the first byte is delivered."""
+    async def connect_tcp(self, host: str, port: int, opened: Opened, source: str = "") -> Stream:
+        """Connect, from the address *source* if one is given; *opened* is called before the first byte is delivered."""
 
     def source_for(self, host: str) -> str:
         """Return the address that packets to *host* leave from."""
@@ -114,25 +119,30 @@ class AsyncioNetwork:
 
     async def open_udp(self, host: str, port: int, receiver: DatagramReceiver) -> DatagramSocket:
         """Bind a UDP socket."""
-        return _UdpSocket(_bound_socket(host, port), receiver, asyncio.get_running_loop())
+        return UdpSocket(bound_socket(host, port), receiver, asyncio.get_running_loop())
 
     async def listen_tcp(self, host: str, port: int, opened: Opened) -> Listener:
         """Accept TCP connections."""
         server = await asyncio.get_running_loop().create_server(lambda: _StreamProtocol(opened), host, port)
         return _TcpListener(server)
 
-    async def connect_tcp(self, host: str, port: int, opened: Opened) -> Stream:
+    async def listen_at(self, sock: socket.socket, opened: Opened) -> Listener:
+        """Accept TCP connections from *sock*, which is bound."""
+        return _TcpListener(await asyncio.get_running_loop().create_server(lambda: _StreamProtocol(opened), sock=sock))
+
+    async def connect_tcp(self, host: str, port: int, opened: Opened, source: str = "") -> Stream:
         """Connect."""
         loop = asyncio.get_running_loop()
-        _, stream = await loop.create_connection(lambda: _StreamProtocol(opened), host, port)
+        local = (source, 0) if source else None
+        _, stream = await loop.create_connection(lambda: _StreamProtocol(opened), host, port, local_addr=local)
         return stream
 
     def source_for(self, host: str) -> str:
         """Ask the routing table with a connected socket that sends nothing."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((host, 9))
-            return cast("str", probe.getsockname()[0])
+            probe.connect(socket_address(host, 9))
+            return host_port(probe.getsockname())[0]
 
     async def lookup(self, name: str) -> list[str]:
         """Ask the system's resolver in a thread."""
@@ -140,61 +150,11 @@ class AsyncioNetwork:
         return list(dict.fromkeys(str(info[4][0]) for info in infos))
 
 
-def _bound_socket(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        if family == socket.AF_INET6:
-            # both families on one socket would show IPv4 peers as ::ffff:a.b.c.d in received
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        sock.bind((host, port))
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-class _UdpSocket:
-    """A plain non-blocking socket: unlike asyncio's datagram transport it tells the sender at once that a datagram was refused."""
-
-    def __init__(self, sock: socket.socket, receiver: DatagramReceiver, loop: asyncio.AbstractEventLoop) -> None:
-        self._sock = sock
-        self._receiver = receiver
-        self._loop = loop
-        host, port = sock.getsockname()[:2]
-        self.address: HostPort = (host, port)
-        loop.add_reader(sock, self._readable)
-
-    def _readable(self) -> None:
-        for _ in range(_DATAGRAMS_A_WAKE):
-            try:
-                data, source = self._sock.recvfrom(_MAX_DATAGRAM)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                self._receiver.on_datagram_error(error)
-                return
-            self._receiver.on_datagram(data, (source[0], source[1]))
-            if self._sock.fileno() < 0:
-                return  # the receiver closed us
-
-    def send(self, data: bytes, destination: HostPort) -> None:
-        """Send a datagram."""
-        self._sock.sendto(data, destination)
-
-    def close(self) -> None:
-        """Close the socket."""
-        if self._sock.fileno() >= 0:
-            self._loop.remove_reader(self._sock)
-            self._sock.close()
-
-
 class _StreamProtocol(asyncio.Protocol):
     """An asyncio TCP connection as a :class:`Stream`."""
 
+    transport = "TCP"
+    identity: tuple[str, ...] = ()
     _transport: asyncio.Transport
 
     def __init__(self, opened: Opened) -> None:
@@ -210,8 +170,9 @@ class _StreamProtocol(asyncio.Protocol):
         if not local or not remote:
             self._transport.abort()  # the peer is gone already
             return
-        self.local, self.remote = (local[0], local[1]), (remote[0], remote[1])
+        self.local, self.remote = host_port(local), host_port(remote)
         self._receiver = self._opened(self)
+        del self._opened  # it may hold what it made, which holds us
         if self._receiver is None:
             self._transport.abort()
 
@@ -221,9 +182,10 @@ class _StreamProtocol(asyncio.Protocol):
             self._receiver.on_data(data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
-        """Tell the receiver."""
-        if self._receiver is not None:
-            self._receiver.on_closed()
+        """Tell the receiver, and let it go: it holds us, and together only the collector would find them."""
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.on_closed()
 
     @property
     def unsent(self) -> int:
@@ -247,8 +209,7 @@ class _StreamProtocol(asyncio.Protocol):
 class _TcpListener:
     def __init__(self, server: asyncio.Server) -> None:
         self._server = server
-        host, port = server.sockets[0].getsockname()[:2]
-        self.address: HostPort = (host, port)
+        self.address: HostPort = host_port(server.sockets[0].getsockname())
 
     async def aclose(self) -> None:
         """Stop listening; connections that were accepted stay."""

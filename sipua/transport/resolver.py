@@ -1,9 +1,10 @@
-"""Names to endpoints.
+"""Names to endpoints by the addresses that a network knows, and nothing else.
 
-Addresses only: NAPTR and SRV (RFC 3263 §4) belong to a class with the same methods, given to the transport layer in this one's place.
+Name servers, NAPTR and SRV (RFC 3263 §4) are asked by :class:`sipua.transport.locate.Locator`, which has the same methods.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -35,12 +36,18 @@ class Resolver:
     """Resolves the next hop of a request; *lookup* gives the addresses of a name (default: the system's resolver)."""
 
     def __init__(self, lookup: Lookup | None = None) -> None:
+        self.is_usable: Callable[[Endpoint], bool] = lambda _endpoint: True
+        """Set by the transport layer: tells whether a socket of ours can send to an endpoint. Those that none can come last."""
+        self.has_transport: Callable[[str], bool] = lambda transport: transport != "TLS"
+        """Set by the transport layer: tells whether we have a transport, in upper case."""
+        self.counters: Counter[str] = Counter()
+        """Look-ups, by what became of them; see :data:`sipua.transport.locate.cache.COUNTERS`."""
         self._lookup = lookup or AsyncioNetwork().lookup
         self._cache: dict[str, _Answer] = {}
         self._running: dict[str, asyncio.Task[_Answer]] = {}
         self._tasks = TaskSet()
 
-    def resolve_now(self, uri: Uri) -> list[Endpoint] | None:
+    def resolve_now(self, uri: Uri, key: str = "") -> list[Endpoint] | None:  # noqa: ARG002  # see the subclass
         """Return the endpoints of *uri* when no name server needs to be asked, else None. Raises as :meth:`resolve` does."""
         target = target_of(uri)
         endpoint = target.endpoint
@@ -51,12 +58,12 @@ class Resolver:
             return None
         if answer.error:
             raise TransportError(answer.error)
-        return [Endpoint(target.transport, address, target.port_or_default) for address in answer.addresses]
+        return self._preferred([target.at(address) for address in answer.addresses])
 
-    async def resolve(self, uri: Uri) -> list[Endpoint]:
-        """Return the endpoints to try for *uri*, best first, at least one.
+    async def resolve(self, uri: Uri, key: str = "") -> list[Endpoint]:  # noqa: ARG002  # see the subclass
+        """Return the endpoints to try for *uri*, best first, at least one; *key* is of use where servers are drawn by lot.
 
-        Raises :class:`TransportError`: no SIP URI, TLS, unknown transport, unknown name, no answer within ``LOOKUP_SECONDS``.
+        Raises :class:`TransportError`: no SIP URI, unknown transport, unknown name, no answer within ``LOOKUP_SECONDS``.
         """
         found = self.resolve_now(uri)
         if found is not None:
@@ -72,7 +79,10 @@ class Resolver:
         answer = task.result()
         if answer.error:
             raise TransportError(answer.error)
-        return [Endpoint(target.transport, address, target.port_or_default) for address in answer.addresses]
+        return self._preferred([target.at(address) for address in answer.addresses])
+
+    def _preferred(self, endpoints: list[Endpoint]) -> list[Endpoint]:
+        return sorted(endpoints, key=lambda endpoint: not self.is_usable(endpoint))
 
     async def _ask(self, name: str) -> _Answer:
         addresses: tuple[str, ...] = ()

@@ -6,27 +6,35 @@ Hosts are given and returned without the brackets of IPv6.
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sipua.errors import ParseError, TransportError
 from sipua.message import Request, Uri, Via
 from sipua.message.grammar import split_list
+from sipua.message.memory import Memory
 from sipua.transport.base import Endpoint
+from sipua.transport.zones import without_zone
 
 DEFAULT_PORT = 5060
 DEFAULT_TLS_PORT = 5061
-TRANSPORTS = frozenset({"UDP", "TCP"})
-"""The transports that can be used."""
+TRANSPORTS = frozenset({"UDP", "TCP", "TLS"})
+"""The transports that there are; :meth:`sipua.transport.base.Transports.obstacle` says which of them an agent has."""
 
+_MAX_ADDRESS = 64  # the longest IPv6 address with a zone; what is remembered comes from the network
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The next hop before name resolution: transport in upper case, a name or an IP literal, a port or None when none was given."""
+    """The next hop before name resolution: transport in upper case, a name or an IP literal, a port or None when none was given.
+
+    *name* is the domain that a TLS server must prove to stand for: the URI's, never what ``maddr`` or DNS make of it (RFC 5922 §4).
+    """
 
     transport: str
     host: str
     port: int | None
+    name: str = ""
 
     @property
     def port_or_default(self) -> int:
@@ -36,11 +44,20 @@ class Target:
     @property
     def endpoint(self) -> Endpoint | None:
         """The endpoint when the host is an IP literal, else None."""
-        return None if ip_literal(self.host) is None else Endpoint(self.transport, self.host, self.port_or_default)
+        return None if ip_literal(self.host) is None else self.at(self.host)
+
+    def at(self, address: str) -> Endpoint:
+        """Return the endpoint at *address*, one of the host's."""
+        return Endpoint(self.transport, address, self.port_or_default, self.name)
 
 
 def ip_literal(host: str) -> IpAddress | None:
     """Return the address that *host* spells (brackets allowed), None for a name."""
+    return _address(host) if len(host) <= _MAX_ADDRESS else None
+
+
+@lru_cache(maxsize=4096)
+def _address(host: str) -> IpAddress | None:
     try:
         return ipaddress.ip_address(host.strip("[]"))
     except ValueError:
@@ -71,7 +88,7 @@ def parse_endpoint(text: str) -> Endpoint:
     transport, colon, rest = text.partition(":")
     host, colon2, port = rest.rpartition(":")
     if not (colon and colon2 and port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise ValueError(f"{text!r} is not of the form udp:ADDRESS:PORT or tcp:ADDRESS:PORT")
+        raise ValueError(f"{text!r} is not of the form udp:ADDRESS:PORT, tcp:ADDRESS:PORT or tls:ADDRESS:PORT")
     if transport.upper() not in {"UDP", "TCP", "TLS"}:
         raise ValueError(f"{text!r}: unknown transport {transport!r}")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
@@ -94,19 +111,46 @@ def next_hop(request: Request) -> Uri:
     return request.request_uri
 
 
+def is_secure(request: Request) -> bool:
+    """Tell whether our Contact in the dialog of *request*, one of ours, must be a ``sips`` URI (RFC 3261 §8.1.1.8)."""
+    first = request.route[0].uri if request.route else request.request_uri
+    return "sips" in (request.request_uri.scheme, first.scheme)
+
+
+def is_secure_from_peer(request: Request) -> bool:
+    """Tell the same of a request of the peer's (RFC 3261 §12.1.1): its Request-URI, then its first Record-Route, else its Contact."""
+    if request.request_uri.scheme == "sips":
+        return True
+    if request.record_route:
+        return request.record_route[0].uri.scheme == "sips"
+    return request.contact is not None and request.contact.uri.scheme == "sips"
+
+
 def target_of(uri: Uri) -> Target:
     """Return transport, host and port of *uri*: the ``transport`` parameter, else UDP for ``sip``; ``maddr``, else the host (§8.1.2).
 
-    Raises :class:`TransportError` for what can't be reached: another scheme, TLS, an unknown transport.
+    ``sips`` is TLS, whether its parameter says ``tcp``, ``tls`` or nothing (RFC 3261 §26.2.2, RFC 5630 §3.1.4). Raises
+    :class:`TransportError` for what can't be reached: another scheme, an unknown transport, ``sips`` by datagrams.
     """
+    return _TARGETS.read(uri.text)
+
+
+def _read_target(text: str) -> Target:
+    uri = Uri.parse(text)
     if not uri.is_sip:
         raise TransportError(f"no route to a {uri.scheme} URI")
     transport = uri.transport.upper() or ("TLS" if uri.scheme == "sips" else "UDP")
-    if uri.scheme == "sips" or transport == "TLS":
-        raise TransportError("TLS is not supported yet")
     if transport not in TRANSPORTS:
         raise TransportError("unknown transport in a URI")
-    return Target(transport, (uri.params.get("maddr") or uri.host).strip("[]"), uri.port)
+    if uri.scheme == "sips":
+        if transport == "UDP":
+            raise TransportError("a sips URI can't be reached by UDP")
+        transport = "TLS"
+    host = (uri.params.get("maddr") or uri.host).strip("[]")
+    return Target(transport, host, uri.port, uri.bare_host.lower() if transport == "TLS" else "")
+
+
+_TARGETS = Memory(_read_target)
 
 
 def stamp_via(via: Via, source_host: str, source_port: int) -> Via:
@@ -114,9 +158,9 @@ def stamp_via(via: Via, source_host: str, source_port: int) -> Via:
 
     Values that came from the network are replaced or dropped: they would redirect the response.
     """
+    source_host = without_zone(source_host)
     if "rport" in via.params:
-        via = via.with_param("rport", str(source_port))
-        return via.with_param("received", source_host)
+        return via.with_params(rport=str(source_port), received=source_host)
     if ip_literal(via.host) is None or not same_host(via.host, source_host):
         return via.with_param("received", source_host)
     if "received" in via.params:
@@ -131,26 +175,21 @@ def stamp_request(request: Request, source_host: str, source_port: int) -> None:
     if stamped is via:
         return
     headers = request.headers
-    rest = split_list(headers.get("Via") or "")[1:]
-    parsed = {name: value for name, value in headers.cache.items() if name not in ("Via", "Via[]")}
-    headers.remove_first("Via")
-    headers.prepend("Via", ", ".join((str(stamped), *rest)))
-    headers.cache.update(parsed)  # nothing else changed, and each message passes here
-    headers.cache["Via"] = stamped
+    text, line = stamped.written(), headers.get("Via") or ""
+    if "," in line:
+        text = ", ".join((text, *split_list(line)[1:]))
+    headers.replace_first("Via", text, stamped)
 
 
 def response_address(via: Via, *, reliable: bool) -> tuple[str, int]:
     """Return host and port that a response with top Via *via* goes to (RFC 3261 §18.2.2, RFC 3581 §4).
 
     On a stream that is where to connect when the request's connection is gone. Once :func:`stamp_via` was applied the host is a literal.
-    ``maddr`` counts on datagrams only, and only when it is the literal of one machine: multicast and broadcast are not supported.
+    ``maddr`` counts nowhere: it is there for multicast, which we don't serve, and would let anybody send our responses to anybody.
     """
     port = default_port(via.transport) if via.port is None else via.port
     if reliable:
         return via.received or via.host.strip("[]"), port
-    maddr = (via.params.get("maddr") or "").strip("[]")
-    if maddr and is_unicast(maddr):
-        return maddr, port
     if via.received:
         return via.received, via.rport or port
     return via.host.strip("[]"), port
@@ -158,6 +197,11 @@ def response_address(via: Via, *, reliable: bool) -> tuple[str, int]:
 
 def is_unicast(host: str) -> bool:
     """Tell whether *host* is the literal of one machine: not multicast, not ``0.0.0.0``, not the broadcast address."""
+    return len(host) <= _MAX_ADDRESS and _is_unicast(host)
+
+
+@lru_cache(maxsize=4096)
+def _is_unicast(host: str) -> bool:
     address = ip_literal(host)
     if address is None or address.is_multicast or address.is_unspecified:
         return False
@@ -166,9 +210,14 @@ def is_unicast(host: str) -> bool:
 
 def sent_by_key(host: str, port: int | None, transport: str) -> str:
     """Return sent-by in one spelling, with the default port written out, so that ours is found in a response (RFC 3261 §18.1.2)."""
-    address = ip_literal(host)
-    name = host.strip("[]").lower() if address is None else str(address)
+    name = _spelling(host) if len(host) <= _MAX_ADDRESS else host.strip("[]").lower()
     return f"{name} {default_port(transport) if port is None else port}"
+
+
+@lru_cache(maxsize=4096)
+def _spelling(host: str) -> str:
+    address = ip_literal(host)
+    return host.strip("[]").lower() if address is None else str(address)
 
 
 def response_sent_by(via_values: Sequence[str]) -> str | None:

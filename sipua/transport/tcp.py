@@ -1,4 +1,4 @@
-"""SIP over TCP: a connection with its framing, keep-alives and time limits (RFC 3261 §18.3, RFC 5626 §4.4.1)."""
+"""SIP over a stream: a connection with its framing, keep-alives and time limits (RFC 3261 §18.3, RFC 5626 §4.4.1)."""
 
 import asyncio
 import random
@@ -11,6 +11,7 @@ from sipua.message import MAX_MESSAGE_BYTES, Broken, Frame, Ping, StreamFramer
 from sipua.timers import TimerSet
 from sipua.transport.base import Endpoint
 from sipua.transport.closing import CloseListeners
+from sipua.transport.handshake import HANDSHAKE_RECORD
 from sipua.transport.network import Stream
 
 PING = b"\r\n\r\n"
@@ -21,14 +22,27 @@ HALF_READ_SECONDS = 32.0  # 64*T1: no transaction can still wait for the rest
 IDLE_SECONDS = 900.0  # longer than a transaction and the usual refresh of a registration behind a NAT
 LINGER_SECONDS = 10.0  # for a peer to take what was queued before a close
 MAX_UNSENT_BYTES = 1 << 20  # what a peer may leave unread before it counts as dead
+UNSENT_SECONDS = 32.0  # how long it may read nothing of that: 64*T1, no transaction waits longer
+FIRST_MESSAGE_SECONDS = 30.0  # a peer connects to say something
+MAX_BROKEN = 10  # broken messages in a row: a peer that says nothing else is no SIP peer
+
+CUTS = {
+    "no_message": "it sent no message in time",
+    "half_read": "its message was not complete in time",
+    "broken_only": f"it sent {MAX_BROKEN} broken messages in a row",
+    "unread": "it does not read what we send",
+    "tls_on_tcp": "it speaks TLS to a port for TCP; let it use a port for TLS, or TCP",
+}
+"""Why we close a connection that a peer misuses, for counters and for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """Limits of a connection: octets of a message, seconds without a message."""
+    """Limits of a connection: octets of a message, seconds without a message, seconds to the first one of a peer that connects."""
 
     max_message_bytes: int = MAX_MESSAGE_BYTES
     idle_seconds: float = IDLE_SECONDS
+    first_message_seconds: float = FIRST_MESSAGE_SECONDS
 
 
 class ConnectionOwner(Protocol):
@@ -39,6 +53,9 @@ class ConnectionOwner(Protocol):
 
     def on_ping(self, connection: "Connection") -> None:
         """The peer's keep-alive was answered."""
+
+    def on_cut(self, connection: "Connection", reason: str) -> None:
+        """The connection is closed because the peer misuses it; *reason* is a key of :data:`CUTS`."""
 
     def on_connection_closed(self, connection: "Connection") -> None:
         """The connection is gone; the on_close listeners come after."""
@@ -59,9 +76,12 @@ class Connection:
         limits: StreamLimits,
         rng: random.Random,
         loop: asyncio.AbstractEventLoop,
+        name: str = "",
     ) -> None:
-        self.local = Endpoint("TCP", *stream.local)
-        self.remote = Endpoint("TCP", *stream.remote)
+        """*name* is the domain that the peer has proved to stand for when we asked for it."""
+        self.local = Endpoint(stream.transport, *stream.local)
+        self.remote = Endpoint(stream.transport, *stream.remote, name)
+        self.identity = stream.identity
         self.outbound = outbound
         self.is_open = True
         self._stream = stream
@@ -75,9 +95,15 @@ class Connection:
         self._handle: asyncio.TimerHandle | None = None
         self._last_used = loop.time()
         self._peer_pongs = False
+        self._has_read = False
+        self._broken = 0  # in a row
+        self._written = 0
+        self._read_before = 0  # octets that the peer had taken when the timer "unread" started
         self._timers.start("idle", self._last_used + limits.idle_seconds)
         if outbound:
             self._timers.start("ping", self._last_used + rng.uniform(*PING_SECONDS))
+        else:
+            self._timers.start("no_message", self._last_used + limits.first_message_seconds)
         self._arm()
 
     def send(self, data: bytes) -> None:
@@ -85,10 +111,21 @@ class Connection:
         if not self.is_open:
             raise TransportError("the connection is closed")
         if self._stream.unsent + len(data) > MAX_UNSENT_BYTES:
-            self.abort()
+            self._cut("unread")
             raise TransportError("the peer does not read")
         self._last_used = self._loop.time()
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
         self._stream.write(data)
+        self._written += len(data)
+        if self._stream.unsent and "unread" not in self._timers:
+            self._watch_reader(self._loop.time())
+            self._arm()
+
+    def _watch_reader(self, now: float) -> None:
+        self._read_before = self._written - self._stream.unsent
+        self._timers.start("unread", now + UNSENT_SECONDS)
 
     def on_close(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call *listener* once when the connection closes; the returned function takes it back."""
@@ -106,6 +143,14 @@ class Connection:
         self._stop()
         self._stream.abort()
 
+    def _cut(self, reason: str) -> None:
+        """Close on a peer that misuses the connection: at once when it reads nothing, else behind what is queued."""
+        self._owner.on_cut(self, reason)
+        if reason == "unread":
+            self.abort()
+        else:
+            self.close()
+
     def _stop(self) -> None:
         self.is_open = False
         self._timers.clear()
@@ -121,6 +166,10 @@ class Connection:
         """Cut bytes into messages and hand them up."""
         if not self.is_open:
             return
+        if not self._has_read and data[0] == HANDSHAKE_RECORD:
+            self._cut("tls_on_tcp")
+            return
+        self._has_read = True
         if "pong" in self._timers:
             self._timers.stop("pong")
             if data.startswith(PONG) and not data.startswith(PING) and not self._framer.is_partial:
@@ -142,13 +191,22 @@ class Connection:
         self._timers.stop("half-read")  # the next message has its own time
         if isinstance(frame, Ping):
             if self._stream.unsent <= MAX_UNSENT_BYTES:
-                self._stream.write(PONG)
+                self._write(PONG)
             self._owner.on_ping(self)
             return
         self._last_used = self._loop.time()
+        if isinstance(frame, Broken):
+            self._broken += 1
+        else:
+            self._broken = 0
+            self._timers.stop("no_message")
         self._owner.on_frame(frame, self)
-        if isinstance(frame, Broken) and frame.fatal:
+        if not isinstance(frame, Broken) or not self.is_open:
+            return
+        if frame.fatal:
             self.close()
+        elif self._broken >= MAX_BROKEN:
+            self._cut("broken_only")
 
     def _arm(self) -> None:
         deadline = self._timers.next_deadline
@@ -180,14 +238,19 @@ class Connection:
             else:
                 self.close()
         elif name == "ping":
-            self._stream.write(PING)
+            self._write(PING)
             self._timers.start("ping", now + self._rng.uniform(*PING_SECONDS))
             self._timers.start("pong", now + PONG_SECONDS)
         elif name == "pong":
             if self._peer_pongs:  # a peer that never answered a ping may not know them (RFC 3261 §7.5 only skips CRLF)
                 self.abort()
-        elif self._is_really_partial():
-            self.close()
+        elif name == "unread":
+            if self._stream.unsent and self._written - self._stream.unsent <= self._read_before:
+                self._cut("unread")
+            elif self._stream.unsent:
+                self._watch_reader(now)
+        elif name == "no_message" or self._is_really_partial():
+            self._cut("no_message" if name == "no_message" else "half_read")
 
     def _is_really_partial(self) -> bool:
         # A lone CRLF behind a message counts as partial in the framer: one more makes it a ping, and nothing is left.

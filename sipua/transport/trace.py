@@ -18,12 +18,12 @@ Trace = Callable[[Direction, bytes, Channel], None]
 LOG_INTERVAL = 10.0  # seconds between two lines of one kind: a flood of bad messages must not become a flood of logs
 _LOGGED_BYTES = 8192  # a debug line shows ordinary messages whole
 
-_SECRET_HEADER = re.compile(rb"(?im)^((?:Proxy-)?Authorization[ \t]*:[ \t]*)[^\r\n]*(?:\r?\n[ \t]+[^\r\n]*)*")
+_SECRET_HEADER = re.compile(rb"(?im)^((?:Proxy-)?(?:Authorization|Authentication-Info)[ \t]*:[ \t]*)[^\r\n]*(?:\r?\n[ \t]+[^\r\n]*)*")
 _SECRET_KEY = re.compile(rb"(?im)^(a=crypto:[^\r\n]*inline:)[^\r\n]*")
 
 
 def redact(data: bytes) -> bytes:
-    """Return a message without the values of Authorization and Proxy-Authorization and without SDP keys (RFC 4568)."""
+    """Return a message without the values of headers that hold a digest, and without SDP keys (RFC 4568)."""
     return _SECRET_KEY.sub(rb"\1***", _SECRET_HEADER.sub(rb"\1***", data))
 
 

@@ -1,5 +1,6 @@
 """SIP over UDP: a socket with its datagrams, and channels from it to one destination (RFC 3261 §18)."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -7,10 +8,17 @@ from sipua.errors import TransportError
 from sipua.transport.base import Endpoint
 from sipua.transport.closing import CloseListeners
 from sipua.transport.network import DatagramSocket, HostPort, Network
-from sipua.transport.route import is_wildcard
+from sipua.transport.route import is_wildcard, same_host
+from sipua.transport.sources import Sources
+from sipua.transport.triage import Intake, Triage, Verdict
+from sipua.transport.unreachable import UnreachableError, quoted_request
+from sipua.transport.zones import without_zone
 
 STUN_COOKIE = b"\x21\x12\xa4\x42"
-_MAX_SOURCES = 256  # remembered source addresses of a wildcard socket: a handful of peers is the rule
+MAX_CHANNELS = 1024
+"""Peers whose channel is kept for their next datagram; the oldest is made anew."""
+
+_NEW_A_TURN = 8  # a turn of the loop sets up so many calls before it reads the socket again
 
 
 def is_keepalive(data: bytes) -> bool:
@@ -31,20 +39,27 @@ class UdpOwner(Protocol):
 
 
 class UdpPort:
-    """A bound socket."""
+    """A bound socket. What belongs to accepted work is handed up before new requests (docs/spec/overload.md, "Datagrams")."""
 
-    def __init__(self, network: Network, owner: UdpOwner) -> None:
+    def __init__(self, network: Network, owner: UdpOwner, intake: Intake | None = None, sources: Sources | None = None) -> None:
         self._network = network
+        self._sources = Sources(network) if sources is None else sources
         self._owner = owner
         self._socket: DatagramSocket | None = None
-        self._sources: dict[str, str] = {}
         self._listeners = CloseListeners()
+        self._triage = Triage(intake or Intake())
+        self._is_serving = False
+        self._is_wildcard = False
+        self._channels: dict[HostPort, UdpChannel] = {}
+        self._watched: dict[tuple[str, str], tuple[HostPort, Callable[[], None]]] = {}
         self.bound = Endpoint("UDP", "", 0)
 
     async def open(self, host: str, port: int) -> None:
         """Bind. Raises OSError."""
+        self._loop = asyncio.get_running_loop()
         self._socket = await self._network.open_udp(host, port, self)
         self.bound = Endpoint("UDP", *self._socket.address)
+        self._is_wildcard = is_wildcard(self.bound.host)
 
     @property
     def is_open(self) -> bool:
@@ -53,18 +68,22 @@ class UdpPort:
 
     def channel(self, remote: Endpoint) -> "UdpChannel":
         """Return the way to *remote*."""
-        return UdpChannel(self, remote)
+        return self.channel_to((remote.host, remote.port))
+
+    def channel_to(self, peer: HostPort) -> "UdpChannel":
+        """Return the way to *peer*: the same one as the last time, if that is not long ago."""
+        channel = self._channels.get(peer)
+        if channel is None:
+            while len(self._channels) >= MAX_CHANNELS:
+                del self._channels[next(iter(self._channels))]
+            channel = self._channels[peer] = UdpChannel(self, Endpoint("UDP", *peer))
+        return channel
 
     def local_for(self, host: str) -> Endpoint:
         """Return our end as *host* sees it: a wildcard becomes the address that packets to it leave from."""
-        if not is_wildcard(self.bound.host):
+        if not self._is_wildcard:
             return self.bound
-        source = self._sources.get(host)
-        if source is None:
-            if len(self._sources) >= _MAX_SOURCES:
-                self._sources.clear()
-            source = self._sources[host] = source_for(self._network, host)
-        return Endpoint("UDP", source, self.bound.port)
+        return Endpoint("UDP", self._sources.find_any(host), self.bound.port)
 
     def send(self, data: bytes, destination: HostPort) -> None:
         """Send a datagram. Raises :class:`TransportError` when it is refused: too long, no route, closed."""
@@ -84,21 +103,64 @@ class UdpPort:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+            self._triage.clear()
             self._listeners.fire()
 
     def on_datagram(self, data: bytes, source: HostPort) -> None:
-        """Hand a datagram up."""
-        self._owner.on_udp(data, UdpChannel(self, Endpoint("UDP", *source)))
+        """Hand a datagram up now, or keep it until the socket was read, or drop it."""
+        verdict = self._triage.sort(data, source, self._loop.time())
+        if verdict is Verdict.NOW:
+            self._hand_up(data, source)
+        elif verdict is Verdict.WAITS and not self._is_serving:
+            self._is_serving = True
+            self._loop.call_soon(self._serve_waiting)
+
+    def _serve_waiting(self) -> None:
+        """Serve some that wait; the socket is read before the others have their turn."""
+        for _ in range(_NEW_A_TURN):
+            waiting = self._triage.next_waiting()
+            if waiting is None:
+                break
+            self._hand_up(*waiting)
+        self._is_serving = len(self._triage) > 0
+        if self._is_serving:
+            self._loop.call_soon(self._serve_waiting)
+
+    def _hand_up(self, data: bytes, source: HostPort) -> None:
+        self._owner.on_udp(data, self.channel_to(source))
+
+    def watch(self, request: tuple[str, str], destination: HostPort, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call *listener* when ICMP says that *request*, branch and method, can't reach *destination*; the returned function ends that."""
+        self._watched[request] = destination, listener
+
+        def undo() -> None:
+            self._watched.pop(request, None)
+
+        return undo
 
     def on_datagram_error(self, error: OSError) -> None:
-        """Hand an error up: ICMP of an unconnected socket names no peer, so no transaction can be told."""
+        """Tell whoever sent the request that *error* quotes, and hand the error up.
+
+        Only the branch counts, which nobody can guess, and only for the destination that the request went to: forged ICMP does nothing.
+        """
+        known = quoted_request(error.quoted) if isinstance(error, UnreachableError) else None
+        if isinstance(error, UnreachableError) and known is not None:
+            destination, listener = self._watched.get(known, (None, None))
+            if listener is not None and destination is not None and _same(destination, error.destination):
+                listener()
         self._owner.on_udp_error(self, error)
+
+
+def _same(one: HostPort, other: HostPort) -> bool:
+    return one[1] == other[1] and same_host(without_zone(one[0]), without_zone(other[0]))
 
 
 class UdpChannel:
     """A socket and a destination."""
 
     __slots__ = ("_port", "remote")
+
+    identity: tuple[str, ...] = ()
 
     def __init__(self, port: UdpPort, remote: Endpoint) -> None:
         self._port = port
@@ -127,13 +189,9 @@ class UdpChannel:
         """Call *listener* at shutdown."""
         return self._port.on_close(listener)
 
+    def on_refusal(self, request: tuple[str, str], listener: Callable[[], None]) -> Callable[[], None]:
+        """Call *listener* when ICMP says that *request*, its branch and method, was not delivered (RFC 3261 §18.4)."""
+        return self._port.watch(request, (self.remote.host, self.remote.port), listener)
+
     def __repr__(self) -> str:
         return f"<UdpChannel {self._port.bound} -> {self.remote}>"
-
-
-def source_for(network: Network, host: str) -> str:
-    """Return the address that packets to *host* leave from, the loopback address when there is no route."""
-    try:
-        return network.source_for(host)
-    except OSError:
-        return "::1" if ":" in host else "127.0.0.1"

@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from tests.support.tables import read_table
-from tests.support.tree import ROOT, project_files, relative
+from tests.support.tree import ROOT, project_files, python_files, relative
 
 DOCUMENTS = [path for path in project_files() if path.suffix == ".md"]
+RFC_TABLES = ("Support by section", "Torture messages of RFC 4475", "Torture messages for IPv6 of RFC 5118")
 STATUS = {"implemented", "partial", "not yet", "not planned"}
 
 _CODE = re.compile(r"```.*?```|`[^`\n]+`|^ {4}\S.*$", re.DOTALL | re.MULTILINE)
@@ -47,7 +48,7 @@ def test_make_without_a_target_lists_every_command() -> None:
 
 def rfc_rows() -> list[dict[str, str]]:
     """Return the rows of docs/rfc-support.md."""
-    return read_table(ROOT / "docs" / "rfc-support.md", "Support by section")
+    return [row for title in RFC_TABLES for row in read_table(ROOT / "docs" / "rfc-support.md", title)]
 
 
 def test_the_rfc_table_names_files_that_exist() -> None:
@@ -70,6 +71,40 @@ def test_the_rfc_table_names_tests_that_exist() -> None:
         if f"def {test.split('[')[0]}(" not in (ROOT / path).read_text(encoding="utf-8"):
             missing.append(name)
     assert missing == []
+
+
+NOT_WALKED = {
+    "doctor.md": {"Findings"},
+    "offer-answer.md": {"Calls without a socket"},
+    "refer-outcomes.md": {"Vocabulary of *sip events*"},
+    "refer.md": {"Inputs", "Timers"},
+    "registration.md": {"Times"},
+    "replaces.md": {"What happens"},
+    "session-timer.md": {"How we refresh"},
+    "subscription.md": {"The subscriber", "The notifier"},
+    "transactions.md": {"The layer around them"},
+}
+"""Tables that say what words, inputs and timers mean, or in prose what ladders show: no test reads them row by row."""
+
+
+def spec_tables() -> list[tuple[str, str]]:
+    """Return file and heading of every table in docs/spec."""
+    found: list[tuple[str, str]] = []
+    for path in sorted((ROOT / "docs" / "spec").glob("*.md")):
+        heading = ""
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.startswith("#"):
+                heading = line.lstrip("#").strip()
+            elif line.startswith("|") and (path.name, heading) not in found:
+                found.append((path.name, heading))
+    return found
+
+
+@pytest.mark.parametrize(("name", "heading"), spec_tables())
+def test_each_normative_table_is_walked_by_a_test(name: str, heading: str) -> None:
+    texts = [path.read_text(encoding="utf-8") for path in python_files("tests") if path != Path(__file__)]
+    is_walked = any(f'"{heading}"' in text and name in text for text in texts)
+    assert is_walked != (heading in NOT_WALKED.get(name, set()))
 
 
 def compose() -> dict[str, dict[str, dict[str, object]]]:

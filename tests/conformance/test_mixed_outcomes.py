@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from cxml.calls.peers import ReferRules
+from cxml.access.peers import ReferRules
 from sipua.message import parse_message
 from sipua.transport.memory import Packet
 from sipua.usage.call.call import Call

@@ -21,6 +21,7 @@ from cxml.daemon.metrics import daemon_version
 from cxml.errors import CxmlError
 from cxml.services import exchange
 from sipua.errors import TransportError
+from tests.support.certificates import Authority
 from tests.support.tables import read_table
 
 ROOT = Path(__file__).parents[2]
@@ -188,6 +189,24 @@ def test_config_check_says_ok_and_shows_no_secret(monkeypatch: pytest.MonkeyPatc
     assert "hunter2" not in result.output
 
 
+def test_config_check_says_how_each_peer_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXMLD_VOICE__URL", URL)
+    monkeypatch.setenv("CXMLD_PEERS__BRANCH__INBOUND_PASSWORD", "hunter2")
+    monkeypatch.setenv("CXMLD_PEERS__SHOP__INBOUND_PASSWORD", "hunter3")
+    authority = Authority(tmp_path).file
+    peers = tmp_path / "peers.toml"
+    peers.write_text(
+        '[[peers]]\nname = "branch"\nauth = "digest"\ninbound_username = "b"\n'
+        '[[peers]]\nname = "shop"\nauth = "both"\ninbound_username = "s"\nmatch = ["10.0.0.7"]\n'
+        f'[[peers]]\nname = "pbx"\ncertificate = ["pbx.example.com"]\nmatch = ["10.0.0.5"]\n[tls]\nca_file = "{authority}"\n'
+        'verify_clients = "optional"\n'
+    )
+    rows = runner.invoke(cli.app, ["config", "check", "--config", str(peers)]).stdout
+    assert "calls from anywhere as b, with its password\n" in rows
+    assert "calls from 10.0.0.5/32 or calls with the certificate of pbx.example.com\n" in rows
+    assert "calls from 10.0.0.7/32 as s, with its password\n" in rows
+
+
 def test_config_check_leaves_out_the_query_of_urls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXMLD_VOICE__URL", "http://app/voice?key=hunter2#rc=1")
     monkeypatch.setenv("CXMLD_VOICE__FALLBACK_URL", "http://app/fallback?key=hunter2")
@@ -229,6 +248,20 @@ def test_serve_runs_the_daemon_with_the_flags(monkeypatch: pytest.MonkeyPatch) -
     assert loops == ["uvloop"]
 
 
+def test_serve_with_several_workers_is_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Config] = []
+
+    async def run(config: Config) -> None:
+        seen.append(config)
+
+    monkeypatch.setattr("cxml.daemon.workers.serve.serve_workers", run)
+    result = runner.invoke(cli.app, ["serve", "--workers", "3", "--voice-url", URL])
+    assert (result.exit_code, result.output) == (0, "")
+    assert seen[0].workers.count == 3
+    result = runner.invoke(cli.app, ["serve", "--workers", "65", "--voice-url", URL])
+    assert (result.exit_code, result.stderr) == (1, "--workers: must be at most 64, not '65'; the default is 1\n")
+
+
 def test_serve_without_an_http_side(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Config] = []
 
@@ -252,9 +285,9 @@ def test_serve_says_in_one_line_why_it_can_not_start(error: Exception, monkeypat
 
 
 def test_serve_with_a_broken_configuration_says_what_is_wrong() -> None:
-    result = runner.invoke(cli.app, ["serve", "--sip", "tls:127.0.0.1:5061"])
+    result = runner.invoke(cli.app, ["serve", "--sip", "ws:127.0.0.1:5061"])
     assert result.exit_code == 1
-    assert "--sip: 'tls:127.0.0.1:5061': TLS comes later" in result.stderr
+    assert "--sip: 'ws:127.0.0.1:5061': unknown transport 'ws'" in result.stderr
     assert "url: is missing" in result.stderr
 
 
@@ -286,6 +319,47 @@ def test_the_flags_of_serve_are_in_the_reference() -> None:
     root = get_command(cli.app)
     assert hasattr(root, "commands")
     assert listed == {parameter.opts[0] for parameter in root.commands["serve"].params}
+
+
+def test_the_flags_of_doctor_are_in_the_reference() -> None:
+    listed = {
+        row["Flag"].split(",")[0].split(" ")[0] for row in read_table(ROOT / "docs" / "reference" / "cli.md", "`cxmld doctor --peer NAME`")
+    }
+    root = get_command(cli.app)
+    assert hasattr(root, "commands")
+    assert listed == {parameter.opts[0] for parameter in root.commands["doctor"].params}
+
+
+DOCTOR = '[voice]\nurl = "http://127.0.0.1:1/"\n[sip]\nlisten = ["udp:127.0.0.1:0"]\n[[peers]]\nname = "pbx"\n'
+
+
+@pytest.mark.parametrize(
+    ("config", "peer", "told"),
+    [
+        (DOCTOR + 'uri = "sip:127.0.0.1:1"\n', "pxb", "there is no peer 'pxb'; the configuration has pbx"),
+        (DOCTOR + 'match = ["10.0.0.0/8"]\n', "pbx", "peer pbx has no uri"),
+        ('[voice]\nurl = "http://127.0.0.1:1/"\n', "pbx", "the configuration has no [[peers]]"),
+        (DOCTOR + 'uri = "http://x"\n', "pbx", "uri"),
+    ],
+)
+def test_doctor_says_why_it_can_not_be_run(tmp_path: Path, config: str, peer: str, told: str) -> None:
+    (tmp_path / "cxmld.toml").write_text(config, encoding="utf-8")
+    result = runner.invoke(cli.app, ["doctor", "--peer", peer])
+    assert (result.exit_code, told in result.stderr) == (2, True), result.stderr
+
+
+@pytest.mark.parametrize("options", [["--call", "sip:"], ["--call", "sip:a b@c"], ["--transfer-to", "tel:+15551234"]])
+def test_doctor_refuses_an_extension_that_is_none(tmp_path: Path, options: list[str]) -> None:
+    (tmp_path / "cxmld.toml").write_text(DOCTOR + 'uri = "sip:127.0.0.1:1"\n', encoding="utf-8")
+    result = runner.invoke(cli.app, ["doctor", "--peer", "pbx", *options])
+    assert (result.exit_code, "is no extension and no SIP URI" in result.stderr) == (2, True), result.stderr
+
+
+def test_doctor_tells_a_pbx_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "cxmld.toml").write_text(DOCTOR + 'uri = "sip:127.0.0.1:1;transport=tcp"\n', encoding="utf-8")
+    result = runner.invoke(cli.app, ["doctor", "--peer", "pbx", "--json"])
+    told = json.loads(result.stdout)
+    assert (result.exit_code, [item["code"] for item in told["findings"]]) == (1, ["no_way"])
 
 
 @pytest.mark.e2e

@@ -68,6 +68,7 @@ async def test_the_example_transfers_the_call_and_runs_the_document_of_its_actio
         "ReferSipResponseCode": "202",
         "NotifySipResponseCode": "200",
         "CxmldReferOutcome": "transferred",
+        "CxmldReferConfidence": "high",
     }
 
 

@@ -14,6 +14,7 @@ from sipua.agent import UserAgent
 from sipua.errors import CallFailedError
 from sipua.usage.call.call import Call
 from tests.support.pbx import refer_after
+from tests.support.peers import many_rtp_ports
 from tests.support.process import Daemon, WebApplication, application, daemon, run
 
 pytestmark = pytest.mark.e2e
@@ -78,7 +79,7 @@ async def test_a_transfer_over_real_sockets_with_health_metrics_log_and_a_clean_
         metrics = (await process.get("/metrics")).text
         for line in (
             'cxmld_calls_total{reason="completed"} 1.0',
-            'cxmld_transfers_total{outcome="busy"} 1.0',
+            'cxmld_transfers_total{confidence="high",outcome="busy"} 1.0',
             'cxmld_webhook_requests_total{result="2xx"} 2.0',
             "cxmld_calls_active 0.0",
         ):
@@ -102,7 +103,8 @@ async def test_a_transfer_over_ipv6_with_media_and_no_peers_configured(tmp_path:
     async with application({"/voice": REFER, "/done": "<Response/>"}) as app:
         config = tmp_path / "cxmld.toml"
         sections = ['[sip]\nlisten = ["udp:[::1]:0"]', '[http]\nlisten = "[::1]:0"', f'[voice]\nurl = "{app.url}/voice"']
-        config.write_text("\n".join([*sections, '[media]\nmode = "silence"\nrtp_ports = "31000-31400"', "[limits]\nmax_calls = 100"]))
+        sections += ['[media]\nmode = "silence"', f'rtp_ports = "{many_rtp_ports()}"', "[limits]\nmax_calls = 100"]
+        config.write_text("\n".join(sections))
         async with daemon(config) as process, UserAgent(listen=["udp:[::1]:0"]) as pbx:
             call = await dial(process, pbx)
             call.on_transfer_request(refer_after((0.05, 200)))

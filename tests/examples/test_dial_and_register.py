@@ -7,7 +7,7 @@ import re
 import pytest
 
 from examples.dial_and_register.main import main
-from sipua.agent import Call, UserAgent
+from sipua import Call, UserAgent
 from sipua.message import make_response
 from sipua.transaction.layer import ServerTransaction
 
@@ -35,6 +35,8 @@ class Registrar(UserAgent):
             (self._register if transaction.request.method == "REGISTER" else others)(transaction)
 
         self.dialogs.on_request = on_request  # type: ignore[method-assign]
+        answer = self.transactions.answer  # refuses REGISTER without a transaction
+        self.transactions.answer = lambda request, channel, tag: None if request.method == "REGISTER" else answer(request, channel, tag)
 
     def _register(self, transaction: ServerTransaction) -> None:
         request = transaction.request

@@ -44,12 +44,13 @@ async def transfer_begun(ami: Ami, asterisk: Asterisk, daemon: DaemonProcess, di
     return call
 
 
-async def test_sigterm_lets_a_transfer_finish_and_un_registers(ami: Ami, asterisk: Asterisk, tmp_path: Path) -> None:
-    async with daemon_process(tmp_path, registered(asterisk)) as daemon:
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_sigterm_lets_a_transfer_finish_and_un_registers(ami: Ami, asterisk: Asterisk, tmp_path: Path, workers: int) -> None:
+    async with daemon_process(tmp_path, f"{registered(asterisk)}[workers]\ncount = {workers}\n") as daemon:
         await registered_at(ami, "cxmld-sha256")
         call = await transfer_begun(ami, asterisk, daemon, "PJSIP/cxmld-sha256", "cxmld-sha256", "true-slow")
         stopping = asyncio.create_task(daemon.stop())
-        await daemon.wait_event("draining")
+        await daemon.wait_event("draining", count=workers)
         refused = await call_daemon(ami, trunk("late", daemon.port))
         await refused.wait(lambda channels: not channels, "the late call is refused")
         done = await daemon.app.wait("/done")

@@ -64,9 +64,9 @@ class Case:
         return self.name.lower().replace(" ", "-")
 
 
-def refer_case(name: str, says: str, *steps: str | list[str], tcp: bool = False, labels: tuple[str, ...] = ()) -> Case:
-    """A call that is answered, gets a REFER, goes through *steps*, and is hung up on by the daemon."""
-    return Case(name, says, scenario(opened(), receive("REFER"), *steps, hung_up_on()), tcp=tcp, labels=labels)
+def refer_case(name: str, says: str, *steps: str | list[str], keep: str = "", tcp: bool = False, labels: tuple[str, ...] = ()) -> Case:
+    """A call that is answered, gets a REFER (an action can *keep* its headers), goes through *steps*, and is hung up on by the daemon."""
+    return Case(name, says, scenario(opened(), receive("REFER", action=keep), *steps, hung_up_on()), tcp=tcp, labels=labels)
 
 
 def challenged(status: str, header: str, verify: bool = True) -> list[str]:
@@ -117,13 +117,14 @@ SIPP_CASES = [
         notify(2, "486 Busy Here"),
         receive("200"),
     ),
-    refer_case("notified before the answer", BUSY, notify(2, "486 Busy Here", again=False), respond("202 Accepted"), receive("200")),
+    refer_case("notified before the answer", BUSY, notify(2, "486 Busy Here"), receive("200"), respond_later("202 Accepted"), keep=KEEP),
     refer_case(
         "notified before the answer over TCP",
         TRANSFERRED,
-        notify(2, "200 OK", again=False),
-        respond("202 Accepted"),
+        notify(2, "200 OK"),
         receive("200"),
+        respond_later("202 Accepted"),
+        keep=KEEP,
         tcp=True,
     ),
     refer_case(
@@ -208,7 +209,11 @@ SIPP_CASES = [
             receive("200"),
         ),
     ),
-    Case("BYE before the REFER", "call_lost failed - -", scenario(opened(), request("BYE", 2), receive("200"))),
+    Case(
+        "BYE before the REFER",  # and before the ACK, which the REFER waits for
+        "call_lost failed - -",
+        scenario(invite(), *optional("100", "180"), receive("200"), request("BYE", 2), receive("200"), request("ACK", 1)),
+    ),
     Case(
         "cancelled while the application thinks",
         "",
@@ -396,3 +401,8 @@ def test_the_report_with_bare_line_feeds_has_no_other_line_ends(records: dict[st
 
 def test_every_case_has_a_call_of_its_own() -> None:
     assert len({case.user for case in SIPP_CASES}) == len(SIPP_CASES)
+
+
+def test_a_scenario_that_an_early_answer_would_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="the answer to NOTIFY may come before this step is through"):
+        scenario(opened(), receive("REFER"), notify(2, "200 OK"), respond("202 Accepted"), receive("200"))

@@ -8,7 +8,8 @@ from sipua.agent import UserAgent
 from sipua.errors import CallEndedError, LimitError, ParseError, TransportError
 from sipua.message import Request, make_cancel
 from sipua.rtp.ports import PortAllocator
-from sipua.transport.base import Endpoint
+from sipua.transaction.admission import Refusal
+from sipua.transport.base import Channel, Endpoint
 from sipua.transport.memory import MemoryNetwork
 from sipua.usage.call.call import Call
 from sipua.usage.call.core import CallSettings
@@ -97,20 +98,20 @@ async def test_options_say_what_is_served() -> None:
 
 
 @pytest.mark.parametrize("status", [480, 486, 503])
-async def test_availability_decides_about_invite_and_options(status: int) -> None:
+async def test_the_door_decides_about_every_method(status: int) -> None:
     async with raw_stage() as stage:
         asked: list[tuple[str, Endpoint]] = []
 
-        def availability(request: Request, remote: Endpoint) -> int:
-            asked.append((request.method, remote))
-            return status
+        def admit(request: Request, channel: Channel) -> Refusal:
+            asked.append((request.method, channel.remote))
+            return Refusal(status)
 
-        stage.agent.availability = availability
-        for method in ("INVITE", "OPTIONS"):
+        stage.agent.admit = admit
+        methods = ("INVITE", "OPTIONS", "REGISTER", "SUBSCRIBE")
+        for method in methods:
             stage.peer.send(stage.peer.new(method, call_id=method, body=OFFER if method == "INVITE" else b""))
-            refusal = await stage.peer.response(f"{status} {method}")
-            assert ("Retry-After" in refusal.headers) == (status == 503)
-        assert asked == [("INVITE", Endpoint("UDP", PEER, 5060)), ("OPTIONS", Endpoint("UDP", PEER, 5060))]
+            assert tag_of(await stage.peer.response(f"{status} {method}"))
+        assert asked == [(method, Endpoint("UDP", PEER, 5060)) for method in methods]
 
 
 @pytest.mark.parametrize(("method", "headers", "status"), [("NOTIFY", (("Event", "refer"),), 481), ("NOTIFY", (), 489), ("REFER", (), 603)])

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 
 import pytest
@@ -163,3 +164,41 @@ async def test_a_task_may_close_its_own_set() -> None:
     tasks.spawn(last(), "last")
     await tasks.join()
     assert ends == ["last"]
+
+
+async def test_who_asked_is_told_how_a_task_ended_and_says_what_was_to_be_expected(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+
+    async def work(error: Exception | None) -> None:
+        if error is not None:
+            raise error
+
+    class Asker:
+        def task_ended(self, error: BaseException | None) -> bool:
+            told.append(repr(error))
+            return isinstance(error, KeyError)
+
+    tasks, asker = TaskSet(), Asker()
+    for number, error in enumerate((None, KeyError("a"), ValueError("b"))):
+        tasks.spawn(work(error), f"work {number}", asker)
+    tasks.spawn(asyncio.sleep(1000), "sleeper", asker).cancel()
+    await tasks.join()
+    assert told == ["None", "KeyError('a')", "ValueError('b')", "None"]
+    assert [record.getMessage() for record in caplog.records] == ["task work 2 crashed"]
+
+
+async def test_what_ends_is_told_in_the_context_of_who_asked_or_in_the_one_that_is_given() -> None:
+    name: ContextVar[str] = ContextVar("name", default="nobody")
+    told: list[str] = []
+
+    class Asker:
+        def task_ended(self, error: BaseException | None) -> bool:
+            told.append(name.get())
+            return True
+
+    tasks, outside = TaskSet(), copy_context()
+    name.set("asker")
+    tasks.spawn(asyncio.sleep(1), "one", Asker())
+    tasks.spawn(asyncio.sleep(2), "two", Asker(), outside)
+    await tasks.join()
+    assert told == ["asker", "nobody"]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support import ami
+from tests.support.certificates import Authority
 from tests.support.peers import INTEROP, PEERS_DIR, free_port, rtp_range
 
 HERE = INTEROP / "asterisk"
@@ -66,6 +67,7 @@ class Asterisk:
     def __init__(self, ports: Ports, output: Path) -> None:
         self.ports = ports
         self.output = output
+        self.authority = Authority(output.parent)
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -91,7 +93,18 @@ class Asterisk:
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment for the scripts of this instance."""
-        return {**os.environ, **self.ports.environment()}
+        files = {"ASTERISK_TLS_FILES": str(self._tls_files()), "ASTERISK_TLS_MUTUAL": "yes"}
+        return {**os.environ, **self.ports.environment(), **files}
+
+    def _tls_files(self) -> Path:
+        """Return the folder of this instance's certificate: for ``localhost`` and its address, by an authority of the test's."""
+        folder = self.output.with_suffix(".tls")
+        if not folder.exists():
+            folder.mkdir()
+            certificate, key = self.authority.issue("localhost", HOST)
+            for source, name in ((certificate, "cert"), (key, "key"), (str(self.authority.file), "ca")):
+                shutil.copy(source, folder / f"{name}.pem")
+        return folder
 
     def start(self) -> None:
         """Start the instance and return when it takes calls; raise AsteriskError otherwise."""

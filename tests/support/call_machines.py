@@ -18,6 +18,7 @@ from sipua.usage.call.machine.uas import IncomingInvite
 
 NOW = 1000.0
 RING_LIMIT_S = 30.0
+EXPIRES_S = 20.0
 Machine = IncomingInvite | OutgoingInvite
 
 
@@ -43,7 +44,7 @@ def spelled(effects: list[Effect]) -> str:
 
 
 def timers(made: Machine) -> str:
-    return ", ".join(name for name in ("progress", "retransmit", "ack", "ring") if name in made.timers) or "–"
+    return ", ".join(name for name in ("progress", "retransmit", "ack", "ring", "expires") if name in made.timers) or "–"
 
 
 def play_incoming(made: IncomingInvite, event: str, now: float = NOW) -> list[Effect]:
@@ -67,8 +68,15 @@ def play_incoming(made: IncomingInvite, event: str, now: float = NOW) -> list[Ef
             return made.hangup()
         case "lost":
             return made.lost()
+        case "expired":
+            return made.expired()
         case "abandon":
             return made.abandon()
+        case "unacknowledged":
+            return made.unacknowledged()
+        case "expire":
+            made.expire_after(EXPIRES_S, now)
+            return []
     raise AssertionError(event)
 
 
@@ -104,14 +112,16 @@ def play_outgoing(made: OutgoingInvite, event: str, now: float = NOW) -> list[Ef
             return made.hangup()
         case "lost":
             return made.lost()
+        case "expired":
+            return made.expired()
     raise AssertionError(event)
 
 
 INCOMING_EVENTS = (
-    *("ring 180", "ring 183", "accept", "reject 486", "reject 603", "cancel", "bye", "ack", "hangup", "lost", "abandon"),
-    *("timer progress", "timer retransmit", "timer ack"),
+    *("ring 180", "ring 183", "accept", "reject 486", "reject 603", "cancel", "bye", "ack", "hangup", "lost", "abandon", "expired"),
+    *("timer progress", "timer retransmit", "timer ack", "timer expires", "unacknowledged", "expire"),
 )
 OUTGOING_EVENTS = (
-    *("1xx a", "1xx b", "2xx a", "2xx b", "failure 486", "failure 487", "failure 500", "failure 603", "cancel", "bye", "hangup", "lost"),
-    *("100", "2xx b again", "timer ring"),
+    *("1xx a", "1xx b", "2xx a", "2xx b", "failure 486", "failure 487", "failure 500", "failure 603", "cancel", "bye", "hangup"),
+    *("lost", "expired", "100", "2xx b again", "timer ring"),
 )

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from cxml.daemon.build import Daemon
-from cxml.daemon.config import Config, Http, Media, Peer, Refer, Sip, Voice, Webhook
+from cxml.daemon.config import Access, Config, Dns, Http, Limits, Media, Peer, Refer, Sip, Tls, Voice, Webhook
 from cxml.daemon.run import running
 from sipua.errors import ParseError
 from sipua.message import Request, Response, parse_message
@@ -53,6 +53,8 @@ class WebApplication:
 
     calls: dict[str, str | Handler] = field(default_factory=dict)
     pages: dict[str, str | Handler] = field(default_factory=dict)
+    otherwise: str | Handler | None = None
+    """The document of calls that ``calls`` does not name."""
     hits: list[Hit] = field(default_factory=list)
     port: int = 0
 
@@ -82,7 +84,7 @@ class WebApplication:
         form = {**dict(parse_qsl(query, keep_blank_values=True)), **received.form}
         hit = Hit(path, form, received.method, asyncio.get_running_loop().time())
         self.hits.append(hit)
-        page = self.calls.get(called_user(hit.form)) if path == "/voice" else self.pages.get(path)
+        page = self.calls.get(called_user(hit.form), self.otherwise) if path == "/voice" else self.pages.get(path)
         if page is None:
             return reply(b"no such page", status="404 Not Found", content_type="text/plain")
         verbs = page if isinstance(page, str) else await page(hit.form)
@@ -172,20 +174,35 @@ async def daemon_under_test(
     refer: Refer | None = None,
     peers: tuple[Peer, ...] = (),
     webhook: Webhook | None = None,
+    access: Access | None = None,
     port: int = 0,
     host: str = HOST,
+    session_timer: tuple[int, int] = (1800, 90),
+    dns: Dns | None = None,
+    tls: Tls | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[DaemonUnderTest]:
-    """Run a daemon on UDP and TCP of one free port (or *port*) of *host*, with an application of its own."""
-    chosen = port or free_port()
+    """Run a daemon on UDP and TCP of one free port (or *port*) of *host* (or of several, with spaces between), with an application.
+
+    *session_timer* has the seconds that it asks for and the least that it agrees to. With *tls* it also listens for TLS, on the port above.
+    """
+    expires_s, min_se_s = session_timer
+    chosen = port or free_port(2)
+    listen = tuple(f"{transport}:{address}:{chosen}" for address in host.split() for transport in ("udp", "tcp"))
+    secure = () if tls is None else tuple(f"tls:{address}:{chosen + 1}" for address in host.split())
     async with web_application() as app:
         config = Config(
-            sip=Sip(listen=(f"udp:{host}:{chosen}", f"tcp:{host}:{chosen}")),
+            sip=Sip(listen=(*listen, *secure), session_expires_s=expires_s, min_se_s=min_se_s),
+            tls=tls or Tls(),
             http=Http(listen=""),
             voice=Voice(url=app.url),
             media=Media(mode=mode, rtp_ports=rtp_range()),
             refer=refer or Refer(),
             webhook=webhook or Webhook(),
+            access=access or Access(),
             peers=peers,
+            dns=dns or Dns(),
+            limits=limits or Limits(shed_on_lag=False),  # the loop is the test's own, too
         )
         async with running(config) as (daemon, _):
             under_test = DaemonUnderTest(daemon, app, chosen)
@@ -202,10 +219,15 @@ class DaemonProcess:
     port: int
     lines: list[dict[str, object]] = field(default_factory=list)
 
-    async def wait_event(self, event: str, *, timeout_s: float = _START_S) -> dict[str, object]:
-        """Return the first log line of *event*, waiting for it."""
-        await until(lambda: any(line.get("event") == event for line in self.lines), f"{event} in the log {self.lines}", timeout_s)
+    async def wait_event(self, event: str, *, count: int = 1, timeout_s: float = _START_S) -> dict[str, object]:
+        """Return the first log line of *event*, waiting until there are *count*."""
+        found = f"{event} in the log {self.lines}"
+        await until(lambda: sum(line.get("event") == event for line in self.lines) >= count, found, timeout_s)
         return next(line for line in self.lines if line.get("event") == event)
+
+    async def wait_event_with(self, text: str, *, timeout_s: float = _START_S) -> None:
+        """Return when a log line has *text* in its event."""
+        await until(lambda: any(text in str(line.get("event")) for line in self.lines), f"{text!r} in the log", timeout_s)
 
     async def stop(self) -> int:
         """Send SIGTERM and return the exit status."""

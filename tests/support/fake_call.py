@@ -4,7 +4,7 @@ They keep the promises of ``cxml.interpreter.ports``, so that what passes with t
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from cxml.interpreter.ports import (
@@ -44,6 +44,7 @@ class FakeCall:
     def __post_init__(self) -> None:
         self._over = asyncio.Event()
         self._ended_by = ""
+        self._told: Callable[[], None] | None = None
 
     @property
     def done(self) -> list[str]:
@@ -58,8 +59,10 @@ class FakeCall:
     def is_ended(self) -> bool:
         return self._over.is_set()
 
-    async def wait_ended(self) -> None:
-        await self._over.wait()
+    def on_ended(self, told: Callable[[], None]) -> None:
+        self._told = told
+        if self.is_ended:
+            told()
 
     async def answer(self) -> None:
         if self.is_ended:
@@ -124,6 +127,8 @@ class FakeCall:
         self._ended_by = by
         self._note(event)
         self._over.set()
+        if self._told is not None:
+            self._told()
 
     def _note(self, event: str) -> None:
         self.events.append((asyncio.get_running_loop().time(), event))

@@ -15,6 +15,7 @@ class LoopbackChannel:
 
     local: Endpoint
     remote: Endpoint
+    identity: tuple[str, ...] = ()
     is_open: bool = True
     refusing: bool = False
     listeners: list[Callable[[], None]] = field(default_factory=list)
@@ -67,10 +68,17 @@ class Loopback:
             self.channels[remote] = LoopbackChannel(Endpoint(transport, self.host, 5060), remote)
         return self.channels[remote]
 
+    def obstacle(self, transport: str) -> str:
+        """Say that there is nothing but UDP, TCP and TLS."""
+        return "" if transport in {"UDP", "TCP", "TLS"} else "no such transport"
+
     async def channel_to(self, target: Endpoint, size: int = 0) -> Channel:
         if self.unreachable:
             raise TransportError("connection refused")
         return self.channel(target.transport, target.host, target.port)
+
+    def channel_now(self, target: Endpoint, size: int = 0) -> Channel | None:
+        return None if self.unreachable else self.channel(target.transport, target.host, target.port)
 
     def via_for(self, channel: Channel, branch: str) -> str:
         return f"SIP/2.0/{channel.local.transport} {channel.local.hostport};branch={branch};rport"

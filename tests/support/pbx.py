@@ -11,13 +11,15 @@ from urllib.parse import parse_qsl
 
 import httpx
 
+from cxml.access.gate import Gate
+from cxml.access.peers import Network, Peer, Peers, ReferRules
+from cxml.access.rules import AccessRules, Strangers
 from cxml.calls.facts import SidStyle
-from cxml.calls.peers import Network, Peer, Peers, ReferRules
 from cxml.calls.registry import CallLimits, Registry
-from cxml.calls.service import CallService, Voice
+from cxml.calls.service import CallService, Load, Voice
 from cxml.calls.sip_call import SipCall
 from cxml.interpreter.context import EngineSettings
-from cxml.interpreter.engine import Summary
+from cxml.interpreter.ending import Summary
 from cxml.interpreter.ports import TransferResult
 from cxml.services.journal_memory import MemoryJournal
 from cxml.services.settings import WebhookSettings
@@ -72,6 +74,7 @@ class Observer:
 
     ended: list[tuple[SipCall, Summary]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    banned: int = 0
     began: list[str] = field(default_factory=list)
     transfers: list[TransferResult] = field(default_factory=list)
 
@@ -81,8 +84,11 @@ class Observer:
     def call_began(self, peer: str) -> None:
         self.began.append(peer)
 
-    def call_refused(self, reason: str) -> None:
+    def request_refused(self, reason: str, method: str) -> None:
         self.refused.append(reason)
+
+    def source_banned(self) -> None:
+        self.banned += 1
 
     def call_ended(self, call: SipCall, summary: Summary) -> None:
         self.ended.append((call, summary))
@@ -102,10 +108,13 @@ class Stage:
         record: bool = True,
         rules: ReferRules | None = None,
         limits: CallLimits | None = None,
+        load: Load | None = None,
         engine: EngineSettings | None = None,
         credentials: tuple[Credential, ...] = (),
         sid_style: SidStyle = SidStyle.UUID,
         webhook: WebhookSettings | None = None,
+        access: AccessRules | None = None,
+        peers: tuple[Peer, ...] = (),
     ) -> None:
         self.application = application
         self.observer = Observer()
@@ -115,10 +124,13 @@ class Stage:
         self.pbx = self._agent(PBX, seed + 2, CallSettings())
         self._rules = rules or ReferRules()
         self._limits = limits or CallLimits()
+        self.load = load or Load()
         self._engine = engine or EngineSettings()
         self._credentials = credentials
         self._sid_style = sid_style
         self._webhook = webhook or WebhookSettings()
+        self._access = access or AccessRules(strangers=Strangers.REFUSE)
+        self._peers = peers
 
     def _agent(self, address: str, seed: int, settings: CallSettings) -> UserAgent:
         return UserAgent(
@@ -133,11 +145,14 @@ class Stage:
         self.webhooks = WebhookClient(self._webhook, transport=httpx.MockTransport(self.application))
         self.registry = Registry(self._limits, loop.time)
         self.journal = MemoryJournal()
-        peers = Peers([Peer("pbx", KNOWN, self._credentials, self._rules)])
+        peers = Peers(self._peers or [Peer("pbx", KNOWN, self._credentials, self._rules)])
         voice = Voice("http://app.test/voice", "POST", self._engine, "AC1", self._sid_style)
-        self.service = CallService(peers, self.registry, self.webhooks, self.journal, voice, self.observer, loop.time)
+        self.service = CallService(peers, self.registry, self.webhooks, self.journal, voice, self.observer, loop.time, self.load)
         self.daemon.on_call = self.service.handle
-        self.daemon.availability = self.service.availability
+        self.gate = Gate(peers, self.observer, loop.time, self._access)
+        self.gate.checks.append(self.service.check)
+        self.daemon.admit = self.gate.admit
+        self.daemon.may_answer = self.gate.may_answer
         self.daemon.credentials_for = self.service.credentials_for
         await self.daemon.start()
         await self.pbx.start()

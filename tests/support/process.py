@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from cxml.api.server import serve
 
-START_S = 20.0  # a loaded machine imports slowly
+START_S = 60.0  # a loaded machine imports slowly, and workers import side by side
 COMMAND = (sys.executable, "-m", "cxml")
 
 
@@ -92,6 +92,11 @@ class Daemon:
         """Return the events of the log, or those of one call."""
         return [line["event"] for line in self.lines if not call_sid or line.get("call_sid") == call_sid]
 
+    @property
+    def complaints(self) -> list[str]:
+        """The lines of the log that are no routine."""
+        return [str(line) for line in self.lines if line["level"] not in ("debug", "info")] + self.stray
+
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send a signal."""
         self.process.send_signal(number)
@@ -135,6 +140,9 @@ async def daemon(config: Path, **extra: str) -> AsyncIterator[Daemon]:
     try:
         await made.event("daemon_ready")
         yield made
+    except BaseException as error:
+        error.add_note("\n".join(["the daemon's complaints:", *made.complaints[-20:]]))
+        raise
     finally:
         if process.returncode is None:
             process.kill()

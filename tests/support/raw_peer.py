@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sipua.agent import UserAgent
+from sipua.alarms import Alarms
 from sipua.auth import Credential
 from sipua.message import Address, Headers, Message, Request, Response, make_response
 from sipua.message.framing import StreamFramer
@@ -378,9 +379,13 @@ class RawStage:
 
 
 def armed_timers() -> list[str]:
-    """Return the loop's timers that are armed."""
-    scheduled: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
-    return [re.sub(r" at 0x\w+", "", repr(handle)) for handle in scheduled if not handle.cancelled()]
+    """Return the loop's timers that are armed, and in place of the one for all alarms the alarms that are set."""
+    loop = asyncio.get_running_loop()
+    alarms = Alarms.of(loop)
+    scheduled: list[asyncio.TimerHandle] = loop._scheduled  # type: ignore[attr-defined]
+    timers = [handle for handle in scheduled if not handle.cancelled() and handle is not alarms._handle]
+    alarmed = [(when, callback) for when, _, callback, _ in alarms._heap if callback is not None]
+    return [re.sub(r" at 0x\w+", "", repr(each)) for each in (*timers, *alarmed)]
 
 
 class Complaints(logging.Handler):

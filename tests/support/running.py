@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from cxml.document.parse import parse
 from cxml.interpreter.context import EngineSettings, Verbs
-from cxml.interpreter.engine import Engine, Summary
+from cxml.interpreter.ending import Summary
+from cxml.interpreter.engine import Engine
 from cxml.verbs import VERBS
 from tests.support.fake_call import FakeCall, FakeJournal, FakeWebhooks, Reply
 

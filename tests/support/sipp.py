@@ -6,7 +6,7 @@ import signal
 import tempfile
 from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class Result:
     def check(self) -> "Result":
         """Return the result of a successful run, raise SippError otherwise."""
         if self.exit_code != 0:
-            raise SippError(f"SIPp ended with {self.exit_code}\n{self.errors or self.output[-3000:]}\n{self.messages[-12000:]}")
+            raise SippError(f"SIPp ended with {self.exit_code}\n{(self.errors or self.output)[-3000:]}\n{self.messages[-12000:]}")
         return self
 
 
@@ -44,8 +44,9 @@ class Sipp:
 
     def __init__(self, process: Process, port: int, folder: Path) -> None:
         self.port = port
+        self.folder = folder
+        """Where it writes."""
         self._process = process
-        self._folder = folder
 
     async def wait_ready(self, *, tcp: bool = False) -> None:
         """Return when the port is taken; raise SippError when SIPp ended before that with an error."""
@@ -64,7 +65,7 @@ class Sipp:
 
     def text(self, name: str) -> str:
         """Return the text so far of ``messages.log``, ``errors.log`` or ``output.txt``."""
-        path = self._folder / name
+        path = self.folder / name
         return path.read_text(errors="replace") if path.exists() else ""
 
     async def stop(self) -> None:
@@ -72,7 +73,8 @@ class Sipp:
         for number in (signal.SIGTERM, signal.SIGKILL):
             if self._process.returncode is not None:
                 return
-            os.killpg(self._process.pid, number)
+            with suppress(ProcessLookupError):  # it has just ended, and the loop has not heard of it
+                os.killpg(self._process.pid, number)
             try:
                 async with asyncio.timeout(_STOP_S):
                     await self._process.wait()
@@ -91,11 +93,14 @@ async def scenario(
     fill: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
     timeout_s: int = 15,
+    host: str = HOST,
+    is_traced: bool = True,
 ) -> AsyncIterator[Sipp]:
     """Run one call of a scenario: a file of ``tests/interop/sipp``, a path, or the XML text itself.
 
     Without *remote* it waits for a call (UAS), with it it calls (UAC). *service* is SIPp's ``[service]``, *fill* replaces
-    ``@NAME@`` in the scenario.
+    ``@NAME@`` in the scenario. Options among *arguments* win over ours. Thousands of calls are better not *is_traced*: then no
+    messages are kept.
     """
     local = free_port(_PORTS) if port is None else port
     with tempfile.TemporaryDirectory(prefix="cxmld-sipp-") as name:
@@ -105,12 +110,13 @@ async def scenario(
         for key, value in (fill or {}).items():
             text = text.replace(f"@{key}@", value)
         (folder / "scenario.xml").write_text(text)
-        command = ["sipp", "-sf", "scenario.xml", "-i", HOST, "-p", str(local), "-mi", HOST, "-mp", str(local + 1), "-m", "1"]
+        command = ["sipp", "-sf", "scenario.xml", "-i", host, "-p", str(local), "-mi", host, "-mp", str(local + 1), "-m", "1"]
         command += ["-t", "t1" if tcp else "u1", "-s", service, "-nostdin", "-timeout", f"{timeout_s}s", "-timeout_error"]
-        command += ["-trace_msg", "-message_file", "messages.log", "-trace_err", "-error_file", "errors.log"]
+        command += ["-trace_msg", "-message_file", "messages.log"] if is_traced else []
+        command += ["-trace_err", "-error_file", "errors.log"]
         command += arguments
         if remote is not None:
-            command.append(f"{remote[0]}:{remote[1]}")
+            command.append(f"[{remote[0]}]:{remote[1]}" if ":" in remote[0] else f"{remote[0]}:{remote[1]}")
         async with _running(command, local, folder) as running:
             await running.wait_ready(tcp=tcp and remote is None)
             yield running
@@ -125,9 +131,12 @@ async def run(
     fill: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
     timeout_s: int = 15,
+    host: str = HOST,
 ) -> Result:
     """Call *remote* by a scenario and return how it ended; the arguments are those of :func:`scenario`."""
-    async with scenario(source, remote=remote, tcp=tcp, service=service, fill=fill, arguments=arguments, timeout_s=timeout_s) as running:
+    async with scenario(
+        source, remote=remote, tcp=tcp, service=service, fill=fill, arguments=arguments, timeout_s=timeout_s, host=host
+    ) as running:
         return await running.wait(timeout_s + 25)
 
 

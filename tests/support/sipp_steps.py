@@ -1,6 +1,11 @@
 """Writes SIPp scenarios of a caller step by step: what the XML of such a scenario repeats stands here once."""
 
+import re
 from collections.abc import Sequence
+from itertools import pairwise
+
+REQUEST = re.compile(r"CDATA\[\n(?!ACK )([A-Z]+) ")
+"""A step that sends what somebody answers."""
 
 PHONE = "<sip:phone@[local_ip]:[local_port]>;tag=[pid]caller[call_number]"
 DAEMON = "<sip:[service]@[remote_ip]:[remote_port]>"
@@ -19,8 +24,14 @@ a={direction}"""
 
 
 def scenario(*steps: str | Sequence[str]) -> str:
-    """Return a whole scenario."""
+    """Return a whole scenario.
+
+    Raises :class:`ValueError` for a request that another step than a ``<recv>`` follows: its answer may come before that step.
+    """
     flat = [part for step in steps for part in ([step] if isinstance(step, str) else step)]
+    for step, following in pairwise(flat):
+        if (sent := REQUEST.search(step)) and not following.startswith("<recv"):
+            raise ValueError(f"the answer to {sent[1]} may come before this step is through: {following}")
     return '<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="caller">\n' + "\n".join(flat) + "\n</scenario>\n"
 
 
@@ -54,8 +65,8 @@ def invite(*headers: str, body: str | None = None, cseq: int = 1) -> str:
     return _send(lines, sdp() if body is None else body, "application/sdp", again=True)
 
 
-def request(method: str, cseq: int, *headers: str, body: str = "", content_type: str = "application/sdp", again: bool = True) -> str:
-    """Send a request in the dialog; *again*: until it is answered."""
+def request(method: str, cseq: int, *headers: str, body: str = "", content_type: str = "application/sdp") -> str:
+    """Send a request in the dialog, again and again until it is answered."""
     lines = [
         f"{method} [next_url] SIP/2.0",
         VIA,
@@ -68,16 +79,14 @@ def request(method: str, cseq: int, *headers: str, body: str = "", content_type:
         CONTACT,
         *headers,
     ]
-    return _send(lines, body, content_type, again=again and method != "ACK")
+    return _send(lines, body, content_type, again=method != "ACK")
 
 
-def notify(
-    cseq: int, status: str, state: str = "terminated;reason=noresource", event: str = "refer", body: str | None = None, again: bool = True
-) -> str:
+def notify(cseq: int, status: str, state: str = "terminated;reason=noresource", event: str = "refer", body: str | None = None) -> str:
     """Report a status of a transfer; *body* replaces the status line."""
     fragment = f"SIP/2.0 {status}\n" if body is None else body
     headers = [f"Event: {event}", f"Subscription-State: {state}"]
-    return request("NOTIFY", cseq, *headers, body=fragment, content_type="message/sipfrag;version=2.0", again=again)
+    return request("NOTIFY", cseq, *headers, body=fragment, content_type="message/sipfrag;version=2.0")
 
 
 def respond(status: str, *headers: str, body: str = "") -> str:
@@ -97,6 +106,21 @@ def receive(what: str, *, action: str = "", attributes: str = "") -> str:
 def optional(*codes: str) -> list[str]:
     """Let these responses come or not."""
     return [f'<recv response="{code}" optional="true"/>' for code in codes]
+
+
+def branch(code: str, label: str, *, action: str = "") -> str:
+    """If this response comes in place of the one that is expected, do *action* and go on at *label*."""
+    return f'<recv response="{code}" optional="true" next="{label}"><action>{action}</action></recv>'
+
+
+def at(label: str) -> str:
+    """Name a place in the scenario."""
+    return f'<label id="{label}"/>'
+
+
+def leap(label: str) -> str:
+    """Go on at *label*."""
+    return f'<nop next="{label}"/>'
 
 
 def pause(milliseconds: int) -> str:

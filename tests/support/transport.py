@@ -1,12 +1,15 @@
 """A user of the transport layer that records, and two layers on a memory network."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
 from sipua.message import Headers, Request, Response, make_response
 from sipua.transport import Channel, Endpoint, MemoryNetwork, TransportLayer
+from sipua.transport.tcp import Connection
 
 ALICE = "10.0.0.1"
 BOB = "10.0.0.2"
@@ -85,3 +88,21 @@ class Pair:
 
     def bob_at(self, transport: str) -> Endpoint:
         return Endpoint(transport, self.hosts[1], 5060)
+
+
+async def gone_when_closed(*kept: list[tuple[Request, Channel]] | list[tuple[Response, Channel]]) -> None:
+    """Close the channels of what was kept, and wait until nobody holds them any more, without the collector."""
+    held = []
+    for arrivals in kept:
+        channel = arrivals.pop()[1]
+        assert isinstance(channel, Connection)
+        held.append(weakref.ref(channel))
+        channel.close()
+        del channel
+    gc.disable()
+    try:
+        async with asyncio.timeout(5):
+            while any(channel() is not None for channel in held):
+                await asyncio.sleep(0.01)
+    finally:
+        gc.enable()

@@ -70,19 +70,18 @@ class NoAck(Effect):
     """Tell the user of an INVITE server transaction that its 300 to 699 response was never acknowledged (timer H)."""
 
 
-Packed = tuple[int, str, tuple[tuple[str, str], ...], bytes]
-"""A response at rest: status, reason, header lines, body. Thousands wait for their end, and the garbage collector skips plain tuples."""
+def pack(response: Response) -> bytes:
+    """Return what must be kept of *response* to send it again: as it went on the wire."""
+    return response.encode()
 
 
-def pack(response: Response) -> Packed:
-    """Return what must be kept of *response* to send it again."""
-    return response.status, response.reason, tuple(response.headers), response.body
-
-
-def unpack(packed: Packed) -> Response:
+def unpack(data: bytes) -> Response:
     """Return the response that was packed."""
-    status, reason, items, body = packed
-    return Response(status, reason, Headers(items), body)
+    head, _, body = data.partition(b"\r\n\r\n")
+    start, *lines = head.decode("utf-8", "surrogateescape").split("\r\n")
+    _, status, reason = start.split(" ", 2)
+    pairs = [line.partition(": ") for line in lines[:-1]]  # the last one is Content-Length
+    return Response(int(status), reason, Headers([(name, value) for name, _, value in pairs]), body)
 
 
 class TransactionMachine:
@@ -107,6 +106,12 @@ class TransactionMachine:
         self.state = state
         if state is State.TERMINATED:
             self.timers.clear()
+
+    def _rest(self, name: str) -> float | None:
+        """Stop timer *name*, which somebody else looks after from now on, and return its deadline."""
+        deadline = self.timers.deadline(name)
+        self.timers.stop(name)
+        return deadline
 
     def _end(self, *effects: Effect) -> list[Effect]:
         self._enter(State.TERMINATED)

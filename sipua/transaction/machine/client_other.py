@@ -42,6 +42,10 @@ class OtherClient(TransactionMachine):
         self.timers.start("K", now + self._timing.linger)
         return [Deliver(response)]
 
+    def rest(self) -> float | None:
+        """Give up timer K in Completed and return its deadline; None in any other state."""
+        return self._rest("K") if self.state is State.COMPLETED else None
+
     def transport_failed(self, now: float) -> list[Effect]:  # noqa: ARG002  # all inputs take the time
         """Handle a send that failed, or the loss of the connection (RFC 3261 §17.1.4)."""
         if self.state in (State.INITIAL, State.TRYING, State.PROCEEDING):

@@ -6,7 +6,7 @@ It repeats 300 to 699 responses; repeating a 2xx until its ACK comes is the user
 from sipua.effects import Effect
 from sipua.message import Request, Response, make_response
 from sipua.timers import Timing
-from sipua.transaction.machine.base import DeliverAck, NoAck, Packed, State, TransactionMachine, Transmit, pack, unpack
+from sipua.transaction.machine.base import DeliverAck, NoAck, State, TransactionMachine, Transmit, pack, unpack
 
 TRYING = "100"
 """The timer without a letter: a 100 goes out when the user is silent for 200 ms (RFC 3261 §17.2.1)."""
@@ -23,7 +23,7 @@ class InviteServer(TransactionMachine):
         super().__init__(timing, reliable=reliable)
         self._request: Request | None = request
         self._provisional: Response | None = None
-        self._final: Packed | None = None
+        self._final: bytes | None = None
         self._interval = timing.t1
 
     def start(self, now: float) -> list[Effect]:
@@ -84,6 +84,11 @@ class InviteServer(TransactionMachine):
             self.timers.start("G", now + self._interval)
         self.timers.start("H", now + self._timing.timeout)
         return [Transmit(response)]
+
+    def rest(self) -> tuple[float, bytes | None] | None:
+        """Give up timer L in Accepted: return its deadline; repetitions get nothing. None in any other state."""
+        deadline = self._rest("L") if self.state is State.ACCEPTED else None
+        return None if deadline is None else (deadline, None)
 
     def tick(self, now: float) -> list[Effect]:
         """Handle the timers that are due at *now*."""

@@ -1,9 +1,11 @@
 """Pure. The server transaction of every method but INVITE and ACK (RFC 3261 §17.2.2, RFC 4320)."""
 
+from functools import lru_cache
+
 from sipua.effects import Effect
 from sipua.message import Request, Response, make_response
 from sipua.timers import Timing
-from sipua.transaction.machine.base import Packed, State, TransactionMachine, Transmit, pack, unpack
+from sipua.transaction.machine.base import State, TransactionMachine, Transmit, pack, unpack
 
 TRYING = "100"
 """The timer without a letter: over UDP a 100 is due, and allowed, when the client's timer E has reached T2 (RFC 4320 §4.1)."""
@@ -13,8 +15,13 @@ LATE = "late"
 
 def trying_delay(timing: Timing) -> float:
     """Return the seconds from a request until its client's timer E has reached T2: 0.5 + 1 + 2 with the default times."""
-    delay, interval = 0.0, timing.t1
-    while interval < timing.t2:
+    return _until_t2(timing.t1, timing.t2)
+
+
+@lru_cache(maxsize=16)
+def _until_t2(t1: float, t2: float) -> float:
+    delay, interval = 0.0, t1
+    while interval < t2:
         delay += interval
         interval *= 2
     return delay
@@ -28,7 +35,7 @@ class OtherServer(TransactionMachine):
     def __init__(self, request: Request, timing: Timing, *, reliable: bool) -> None:
         super().__init__(timing, reliable=reliable)
         self._request: Request | None = request
-        self._response: Packed | None = None
+        self._response: bytes | None = None
         self._may_try = reliable
 
     def start(self, now: float) -> list[Effect]:
@@ -75,6 +82,11 @@ class OtherServer(TransactionMachine):
         self._enter(State.COMPLETED)
         self.timers.start("J", now + self._timing.timeout)
         return effects
+
+    def rest(self) -> tuple[float, bytes | None] | None:
+        """Give up timer J in Completed: return its deadline and what a repetition gets until then; None in any other state."""
+        deadline = self._rest("J") if self.state is State.COMPLETED else None
+        return None if deadline is None else (deadline, self._response)
 
     def tick(self, now: float) -> list[Effect]:
         """Handle the timers that are due at *now*."""

@@ -1,8 +1,12 @@
 """The call that users of the library hold: a few verbs over :class:`sipua.usage.call.session.Session`."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
+from typing import Any
 
-from sipua.errors import CallEndedError, CallError, CallFailedError, printable
+from sipua.dialog.layer import Dialog
+from sipua.errors import CallEndedError, CallError, CallFailedError, SipError, printable
 from sipua.message import Address, Request, Response, reason_phrase
 from sipua.sdp import Direction
 from sipua.transaction.layer import ServerTransaction
@@ -17,6 +21,12 @@ from sipua.usage.call.transfer import Transferor
 from sipua.usage.subscription.outcome import TransferOutcome
 from sipua.usage.subscription.refer import ReferSettings
 
+log = logging.getLogger("sipua.agent")
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+REPLACED = 'SIP;cause=200;text="Replaced"'
+"""Reason of the BYE to a party whose place another one has taken."""
+
 
 class Call:
     """A call, incoming or outgoing.
@@ -25,11 +35,22 @@ class Call:
     :meth:`hold`, transferred by :meth:`transfer` and ended by :meth:`hangup`; :meth:`wait_ended` returns when it is over.
     """
 
+    __slots__ = ("__weakref__", "_on_replaced", "_role", "_session", "_transferor", "_was_confirmed", "on_released")
+
     def __init__(self, session: Session, role: Inbound | Outbound) -> None:
         """Calls are made by :class:`sipua.agent.UserAgent`."""
         self._session = session
         self._role = role
         self._transferor = Transferor(session)
+        self._was_confirmed = False  # in a dialog that was replaced
+        self._on_replaced: Callable[[str], None] | None = None
+        self.on_released: Callable[[Call], None] | None = None
+        """The agent's: called when the call is over."""
+
+    def released(self) -> None:
+        """Tell the agent that the call is over."""
+        if self.on_released is not None:
+            self.on_released(self)
 
     # -- facts ----------------------------------------------------------------------------------------------------------------------
 
@@ -46,7 +67,7 @@ class Call:
     @property
     def id(self) -> str:
         """The Call-ID."""
-        return self.invite.call_id
+        return self._session.call_id
 
     @property
     def from_(self) -> Address:
@@ -81,7 +102,7 @@ class Call:
     @property
     def was_confirmed(self) -> bool:
         """True once the call has been up, even if it is over now."""
-        return self._session.confirmed_at is not None
+        return self._was_confirmed or self._session.confirmed_at is not None
 
     @property
     def is_ended(self) -> bool:
@@ -105,9 +126,12 @@ class Call:
     # -- an incoming call -------------------------------------------------------------------------------------------------------------
 
     async def ring(self, status: int = 180) -> None:
-        """Send a provisional response (101 to 199). Raises :class:`CallError` for an outgoing call."""
+        """Send a provisional response (101 to 199), reliably where that was agreed on (RFC 3262); returns without waiting for its PRACK.
+
+        Raises :class:`CallError` for an outgoing call, and when the response needs a media port and there is none.
+        """
         _check_status(status, 101, 199)
-        self._inbound.ring(status)
+        await self._inbound.ring(status)
 
     async def answer(self) -> None:
         """Answer with 200 and return when the call is confirmed by ACK.
@@ -134,44 +158,64 @@ class Call:
 
     async def wait_answered(self) -> None:
         """Return when an outgoing call is confirmed. Raises :class:`CallFailedError` with the status when it is not."""
-        await self._session.wait_confirmed()
-        if self._session.confirmed_at is None:
-            ending = self._session.ending or Ending(EndedBy.LOST)
+        while True:
+            session = self._session
+            await session.wait_confirmed()
+            if session is self._session:
+                break
+        if session.confirmed_at is None:
+            ending = session.ending or Ending(EndedBy.LOST)
             status = ending.status or 487
             raise CallFailedError(status, ending.reason or reason_phrase(status))
 
     async def wait_ended(self) -> Ending:
         """Return when the call is over, with the reason."""
-        await self._session.wait_over()
-        return self._session.ending or Ending(EndedBy.LOST)
+        while True:
+            session = self._session
+            await session.wait_over()
+            if session is self._session:
+                return session.ending or Ending(EndedBy.LOST)
 
     async def hangup(self, status: int = 480, reason: str = "") -> None:
         """End the call: BYE, CANCEL, or *status* for an unanswered incoming one; a no-op when it is over.
 
-        *reason* is the value of a Reason header for the BYE (RFC 3326), such as ``SIP;cause=200;text="transferred"``.
+        *reason* is the value of a Reason header for the BYE or CANCEL (RFC 3326), such as ``SIP;cause=200;text="transferred"``.
         Returns when the end is on its way; :meth:`wait_ended` waits for it.
         """
         _check_status(status, 300, 699)
+        self._end(status, reason)
+
+    def _end(self, status: int, reason: str = "") -> None:
         if not self.is_ended:
             self._session.bye_reason = printable(reason)
             self._role.hangup(status)
 
-    async def transfer(
+    def task_ended(self, error: BaseException | None) -> bool:
+        """End what the handler of the call has left, which raised *error*; tell whether that was to be expected: called by the agent."""
+        self._end(500)
+        if not isinstance(error, SipError):
+            return False
+        log.info("call %s: %s", printable(self.id), error)
+        return True
+
+    def transfer(
         self,
         target: str,
         *,
         headers: Mapping[str, str] | None = None,
         settings: ReferSettings | None = None,
         settle_s: float | None = None,
-    ) -> TransferOutcome:
+        any_scheme: bool = False,
+    ) -> Coroutine[Any, Any, TransferOutcome]:
         """Refer the peer to *target*, a SIP URI sent byte for byte, and return what became of it (RFC 3515).
 
-        Never raises for a transfer that fails: the outcome says so. One transfer runs at a time; a second call waits.
+        Never raises for a transfer that fails: the outcome says so. One transfer runs at a time; a second call waits. When another party
+        takes over, what is sent already ends as ``local_hangup``; what is not is sent to the new party.
         The call is not ended by this; the transferor does that when it has nothing else to do (RFC 5589 §6.1).
         *headers* add to the REFER or replace Referred-By (an empty value leaves it out); *settings* and *settle_s* (seconds between
-        ACK and REFER) stand in for the agent's.
+        ACK and REFER) stand in for the agent's; *any_scheme* lets other URIs through than SIP ones: a check of what a peer does with them.
         """
-        return await self._transferor.transfer(target, dict(headers or {}), settings, settle_s)
+        return self._transferor.transfer(target, headers or _NO_HEADERS, settings, settle_s, any_scheme=any_scheme)
 
     async def hold(self) -> None:
         """Ask the peer to send no media (re-INVITE). Raises :class:`CallError` when it refuses."""
@@ -217,6 +261,26 @@ class Call:
         self._session.on_end = handler
         if handler is not None and self.is_ended:
             handler()
+
+    def on_replaced(self, handler: Callable[[str], None] | None) -> None:
+        """Call *handler* with the former Call-ID when another party takes the place of the peer: the call goes on (RFC 3891)."""
+        self._on_replaced = handler
+
+    def has_dialog(self, dialog: Dialog) -> bool:
+        """Tell whether *dialog* is the one of this call, which is not over."""
+        return not self.is_ended and self._session.has_dialog and self._session.dialog is dialog
+
+    def go_on_as(self, session: Session, role: Inbound) -> None:
+        """Let *session*, whose 200 has left, take the place of the dialog so far, which is ended (RFC 3891 §3)."""
+        old, old_role = self._session, self._role
+        self._was_confirmed = self.was_confirmed
+        session.inherit(old)
+        heir = self._transferor.heir = Transferor(session, is_heir=self._was_confirmed)
+        self._session, self._role, self._transferor = session, role, heir
+        old.bye_reason = REPLACED
+        old_role.hangup(480)
+        if self._on_replaced is not None:
+            self._on_replaced(old.call_id)
 
     def abandon(self) -> None:
         """Send the BYE of a call that was hung up and still waits for its ACK: what an agent does before it closes."""

@@ -1,17 +1,19 @@
 """The media of a call: its offers and answers, and the socket that they speak of (RFC 3264, RFC 3550)."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from sipua.errors import ParseError
-from sipua.message import Message
 from sipua.rtp.ports import PortAllocator
 from sipua.rtp.session import RtpSession
 from sipua.rtp.silence import SilenceClock
-from sipua.sdp import DISCARD_PORT, Direction, LocalMedia, Negotiated, OfferAnswer, Refusal, parse_sdp, serialize_sdp
-from sipua.transport.route import ip_literal
-
-SDP = "application/sdp"
+from sipua.sdp import DISCARD_PORT, Direction, LocalMedia, OfferAnswer, Refusal, parse_sdp, serialize_sdp
+from sipua.transport.advertised import Advertised, is_ipv6
+from sipua.transport.route import is_unicast
+from sipua.transport.zones import without_zone
 
 
 class MediaMode(StrEnum):
@@ -37,21 +39,73 @@ class MediaSettings:
     """The address to bind RTP sockets to; empty: the address that the call's signalling uses."""
 
 
+_CONNECTION = re.compile(rb"(?m)^c=IN IP[46] ([0-9A-Fa-f.:]{2,45})(?:/\d{1,3})?\r?$")
+
+
+def media_host(local: str, offer: bytes | None, source_for: Callable[[str], str | None]) -> str:
+    """Return our address for the media of a call whose signalling uses *local*: one of the family that *offer* has.
+
+    A peer of both families may signal by one and offer media by the other. Without a route there, *local* stays.
+    """
+    match = None if offer is None else _CONNECTION.search(offer)
+    if match is None:
+        return local
+    address = match[1].decode("ascii")
+    if is_ipv6(address) == is_ipv6(local) or not is_unicast(address):
+        return local
+    found = source_for(address)
+    return found if found is not None and is_ipv6(found) == is_ipv6(address) else local
+
+
+@lru_cache(maxsize=64)
+def _local_end(address: str, port: int, direction: Direction) -> LocalMedia:
+    """Return our end; calls without a socket share it."""
+    return LocalMedia(address, port, direction)
+
+
 class CallMedia:
     """Offers, answers and the socket of one call."""
 
-    def __init__(self, settings: MediaSettings, address: str, advertised: str, session_id: int) -> None:
-        """*address* is the local address of the signalling, *advertised* the one to put into descriptions.
+    __slots__ = ("_address", "_advertised", "_is_closed", "_settings", "machine", "rtp")
 
-        What is no IP address leaves the local one in place: few peers resolve names in descriptions.
+    def __init__(self, settings: MediaSettings, address: str, advertised: Advertised, session_id: int) -> None:
+        """*address* is our local address towards the peer, *advertised* what to put into descriptions in its place.
+
+        Only addresses stand there, of the family that the media use: few peers resolve names in descriptions.
         """
         self._settings = settings
-        self._bind = settings.host or address
-        shown = advertised.strip("[]") if ip_literal(advertised) is not None else address
+        self._advertised = advertised
+        self._address = address
+        shown = self._shown()
         direction = Direction.INACTIVE if settings.mode is MediaMode.NONE else Direction.SENDRECV
-        self.machine = OfferAnswer(LocalMedia(shown, DISCARD_PORT, direction), session_id)
+        self.machine = OfferAnswer(_local_end(shown, DISCARD_PORT, direction), session_id)
         self.rtp: RtpSession | None = None
         self._is_closed = False
+
+    @property
+    def _bind(self) -> str:
+        """The address of the socket: the one of the settings unless the media need the other family."""
+        fixed = self._settings.host
+        return fixed if fixed and is_ipv6(fixed) == is_ipv6(self._address) else self._address
+
+    def _shown(self) -> str:
+        return self._advertised.address_for(self._address) or without_zone(self._address)
+
+    async def move(self, address: str) -> bool:
+        """Use our local *address* instead, before anything was agreed; tell whether our offer has to be made anew.
+
+        Nothing happens while the family stays. Raises as :meth:`open`.
+        """
+        if is_ipv6(address) == is_ipv6(self._address) or self.machine.current is not None:
+            return False
+        self._address = address
+        if self.rtp is not None:
+            self.rtp.close()
+            self.rtp = None
+        self.machine.rollback()
+        self.machine.relocate(self._shown(), self.machine.local.port)
+        await self.open()
+        return True
 
     async def open(self) -> None:
         """Open the socket that the mode asks for; a second call is a no-op.
@@ -74,19 +128,25 @@ class CallMedia:
         current = self.machine.current
         return current is not None and not current.remote_direction.receives
 
-    def take_offer(self, body: bytes) -> Refusal | None:
-        """Take the peer's offer; None: :meth:`answer` can answer it."""
+    def answer(self, body: bytes) -> bytes | Refusal:
+        """Answer the peer's offer and follow what that settles."""
         try:
-            offer = parse_sdp(body)
+            answer = self.machine.answer(body)
         except ParseError as error:
             return Refusal(error.status, error.reason)
-        return self.machine.receive_offer(offer)
+        if not isinstance(answer, Refusal):
+            self._follow()
+        return answer
 
-    def answer(self) -> bytes:
-        """Answer the offer that was taken and follow what it settles."""
-        answered = self.machine.make_answer()
-        self._follow(answered.negotiated)
-        return serialize_sdp(answered.description)
+    def decline(self, body: bytes) -> bytes:
+        """Answer an offer that can't be taken where no refusal is allowed: every stream refused, the session unchanged (RFC 3264 §6).
+
+        What is no description at all gets none.
+        """
+        try:
+            return serialize_sdp(self.machine.decline(parse_sdp(body)))
+        except ParseError:
+            return b""
 
     def offer(self, *, full: bool = False, wish: Direction | None = None) -> bytes:
         """Open an offer: the first, a refresh, a *full* one, or one with another direction."""
@@ -102,7 +162,7 @@ class CallMedia:
         settled = self.machine.receive_answer(answer)
         if isinstance(settled, Refusal):
             return settled
-        self._follow(settled)
+        self._follow()
         return None
 
     def fork(self) -> None:
@@ -119,29 +179,6 @@ class CallMedia:
         if self.rtp is not None:
             self.rtp.close()
 
-    def _follow(self, agreed: Negotiated) -> None:
+    def _follow(self) -> None:
         if self.rtp is not None:
-            self.rtp.update(agreed, send_silence=self._settings.mode is MediaMode.SILENCE)
-
-
-def has_sdp(message: Message) -> bool:
-    """Tell whether *message* carries a session description; one with a broken Content-Type carries none. Never raises."""
-    if not message.body:
-        return False
-    try:
-        content_type = message.content_type
-    except ParseError:
-        return False
-    return content_type is not None and content_type.value.lower() == SDP
-
-
-def is_foreign_body(message: Message) -> bool:
-    """Tell whether *message* has a body that must be understood and is not SDP: 415 (RFC 3261 §8.2.3, §20.11).
-
-    Raises :class:`ParseError` for a broken Content-Type or Content-Disposition.
-    """
-    if not message.body or has_sdp(message):
-        return False
-    _ = message.content_type
-    disposition = message.content_disposition
-    return disposition is None or (disposition.params.get("handling") or "").lower() != "optional"
+            self.rtp.update(self.machine.current, send_silence=self._settings.mode is MediaMode.SILENCE)

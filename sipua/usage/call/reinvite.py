@@ -14,10 +14,10 @@ from sipua.message import Request, Response, make_response
 from sipua.message.via import CSeq
 from sipua.sdp import Direction, OfferAnswerState, Refusal
 from sipua.transaction.layer import ClientTransaction, Failure, LocalResponse, ServerTransaction
+from sipua.usage.call.body import SDP, is_foreign_body, sdp_of
 from sipua.usage.call.machine.ackwait import ReinviteAck
 from sipua.usage.call.machine.effects import Respond, SendBye
 from sipua.usage.call.machine.glare import RETRY_AFTER_S, Pending, answer_invite, may_send_invite, wait_range
-from sipua.usage.call.media import SDP, has_sdp, is_foreign_body
 
 if TYPE_CHECKING:
     from sipua.usage.call.session import Session
@@ -29,6 +29,19 @@ MAX_GLARE_RETRIES = 3  # two sides that collide more often have another problem
 
 class Reinvites:
     """INVITE and UPDATE inside the dialog of one call."""
+
+    __slots__ = (
+        "_answer_due",
+        "_driver",
+        "_final",
+        "_free",
+        "_is_given_up",
+        "_ok",
+        "_ours",
+        "_session",
+        "_transaction",
+        "_wait",
+    )
 
     def __init__(self, session: "Session") -> None:
         self._session = session
@@ -80,18 +93,23 @@ class Reinvites:
         if is_foreign_body(request):
             transaction.respond(unsupported_body(request))
             return
+        too_brief = session.timer.refusal(request)
+        if too_brief is not None:
+            transaction.respond(too_brief)
+            return
         response = make_response(request, 200)
-        if has_sdp(request):
-            refusal = session.media.take_offer(request.body)
-            if refusal is not None:
-                transaction.respond(refused(request, refusal, self._retry_after()))
+        body = sdp_of(request)
+        if body is not None:
+            answer = session.media.answer(body)
+            if isinstance(answer, Refusal):
+                transaction.respond(refused(request, answer, self._retry_after()))
                 return
-            response.set_body(session.media.answer(), SDP)
+            response.set_body(answer, SDP)
         else:
             response.set_body(session.media.offer(full=True), SDP)
             self._answer_due = True
         session.dialog.state.refresh_target(request)
-        self._dress(response)
+        self._dress(request, response)
         self._ok = (transaction, response)
         wait = self._wait = ReinviteAck(session.core.settings.timing)
         self._driver = Driver(wait, self._perform, session.core.loop)
@@ -105,18 +123,23 @@ class Reinvites:
         if is_foreign_body(request):
             transaction.respond(unsupported_body(request))
             return
+        too_brief = session.timer.refusal(request)
+        if too_brief is not None:
+            transaction.respond(too_brief)
+            return
         response = make_response(request, 200)
-        if has_sdp(request):
-            if not session.is_answered and not session.is_owner:
+        body = sdp_of(request)
+        if body is not None:
+            if session.is_offer_untouched:
                 transaction.respond(self._not_now(request, 500))  # the INVITE's offer is still open (RFC 3311 §5.2)
                 return
-            refusal = session.media.take_offer(request.body)
-            if refusal is not None:
-                transaction.respond(refused(request, refusal, self._retry_after()))
+            answer = session.media.answer(body)
+            if isinstance(answer, Refusal):
+                transaction.respond(refused(request, answer, self._retry_after()))
                 return
-            response.set_body(session.media.answer(), SDP)
+            response.set_body(answer, SDP)
         session.dialog.state.refresh_target(request)
-        self._dress(response)
+        self._dress(request, response)
         transaction.respond(response)
 
     def on_ack(self, ack: Request) -> bool:
@@ -127,7 +150,8 @@ class Reinvites:
             self._driver.feed(self._wait.ack())
         if self._answer_due:
             self._answer_due = False
-            refusal = self._session.media.take_answer(ack.body) if has_sdp(ack) else Refusal(400, "no answer in the ACK")
+            body = sdp_of(ack)
+            refusal = Refusal(400, "no answer in the ACK") if body is None else self._session.media.take_answer(body)
             if refusal is not None:
                 log.warning("answer in the ACK of Call-ID %s can't be used: %s", printable(ack.call_id), refusal.text)
                 self._session.media.rollback()
@@ -139,12 +163,13 @@ class Reinvites:
             transaction, response = self._ok
             transaction.respond(response)
         elif isinstance(effect, SendBye) and self._session.role is not None:
-            log.warning("no ACK for a re-INVITE of Call-ID %s", printable(self._session.invite.call_id))
+            log.warning("no ACK for a re-INVITE of Call-ID %s", printable(self._session.call_id))
             self._session.role.lost()
 
-    def _dress(self, response: Response) -> None:
+    def _dress(self, request: Request, response: Response) -> None:
         response.headers.add("Contact", self._session.dialog.contact)
         response.headers.add("Allow", ALLOW)
+        self._session.timer.accept(request, response)
 
     def _retry_after(self) -> int:
         return round(self._session.core.dialogs.uniform(*RETRY_AFTER_S))
@@ -164,10 +189,7 @@ class Reinvites:
         """
         session = self._session
         for _ in range(MAX_GLARE_RETRIES):
-            await self._turn()
-            response = await self._outlive(self._invite(session.media.offer(wish=wish)))
-            if session.is_ended:
-                raise CallEndedError("the call is over")
+            response = await self.attempt(wish)
             if response.is_success:
                 return
             session.judge(response, "INVITE")
@@ -177,7 +199,15 @@ class Reinvites:
             await asyncio.sleep(round(session.core.dialogs.uniform(low, high), 2))
         raise CallError("re-INVITE refused: 491 again and again")
 
-    async def _turn(self) -> None:
+    async def attempt(self, wish: Direction | None = None) -> Response:
+        """Send one re-INVITE when its turn comes and return the final response. Raises :class:`CallEndedError` when the call ends."""
+        await self.turn()
+        response = await self._outlive(self._invite(self._session.media.offer(wish=wish)))
+        if self._session.is_ended:
+            raise CallEndedError("the call is over")
+        return response
+
+    async def turn(self) -> None:
         """Wait until no INVITE and no offer is under way. Raises :class:`CallEndedError`."""
         session = self._session
         while session.is_confirmed and not (may_send_invite(self.pending) and session.media.machine.state is OfferAnswerState.STABLE):
@@ -203,11 +233,12 @@ class Reinvites:
         session = self._session
         try:
             attempt = Attempt(session.dialog.authenticator, session.dialog.new_request("INVITE", [("Allow", ALLOW)], offer, SDP))
+            session.timer.ask(attempt.request)
             while True:
                 response = await self._transact(attempt.request)
-                if self._is_given_up or not attempt.retry(response):
+                if self._is_given_up or not (attempt.retry(response) or session.timer.renews(attempt.request, response)):
                     return response
-                attempt.renew(CSeq(session.dialog.next_cseq(), "INVITE"))
+                session.timer.ask(attempt.renew(CSeq(session.dialog.next_cseq(), "INVITE")))
         finally:
             if session.media.machine.state is OfferAnswerState.HAVE_LOCAL_OFFER:
                 session.media.rollback()
@@ -228,11 +259,11 @@ class Reinvites:
         self._final = final
 
         def on_response(response: Response) -> None:
-            if response.is_success:
-                session.core.tasks.spawn(dialogs.send_ack(session.dialog, request.cseq.number, b"", credentials_of(request)), name="ACK")
             if response.is_final and not final.done():
                 self._settle(response)
                 final.set_result(response)
+            if response.is_success:  # to the Contact that it has
+                dialogs.acknowledge(session.dialog, request.cseq.number, session.core.tasks, credentials_of(request))
 
         def on_failure(failure: Failure) -> None:
             if not final.done():
@@ -251,7 +282,9 @@ class Reinvites:
             return
         session = self._session
         session.dialog.state.refresh_target(response)
-        refusal = session.media.take_answer(response.body) if has_sdp(response) else Refusal(400, "no answer in the 2xx")
+        session.timer.take(response)
+        body = sdp_of(response)
+        refusal = Refusal(400, "no answer in the 2xx") if body is None else session.media.take_answer(body)
         if refusal is not None:
             session.media.rollback()
             log.warning("answer to a re-INVITE of Call-ID %s can't be used: %s", printable(response.call_id), refusal.text)
@@ -274,7 +307,8 @@ def refused(request: Request, refusal: Refusal, retry_after_s: int, to_tag: str 
 
 
 def unsupported_body(request: Request, to_tag: str = "") -> Response:
-    """Answer a body that is no SDP (RFC 3261 §8.2.3)."""
+    """Answer a body that is no SDP and has no part that is (RFC 3261 §8.2.3, RFC 5621 §3)."""
     response = make_response(request, 415, to_tag=to_tag)
-    response.headers.add("Accept", SDP)
+    response.headers.add("Accept", f"{SDP}, multipart/mixed")
+    response.headers.add("Accept-Encoding", "identity")
     return response

@@ -1,23 +1,27 @@
 """One call from inside: the INVITE usage of a dialog (RFC 3261 §12 to §15). The facade that users hold is :mod:`sipua.usage.call.call`."""
 
-import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol
 
 from sipua.dialog.checks import Destroys, destroys
 from sipua.dialog.layer import Dialog
 from sipua.errors import CallError, ParseError, printable
-from sipua.message import Request, Response, make_response
+from sipua.latch import Latch
+from sipua.message import Message, Request, Response, make_response
+from sipua.message.reason import Reason, cause_of, read_reasons
+from sipua.sdp import OfferAnswerState
 from sipua.transaction.layer import LocalResponse, ServerTransaction
 from sipua.transport.base import Endpoint
 from sipua.usage.call import inquiries
 from sipua.usage.call.core import CallCore
 from sipua.usage.call.machine.effects import EndedBy
 from sipua.usage.call.media import CallMedia
+from sipua.usage.call.packed import PackedRequest
+from sipua.usage.call.refresher import Refresher
 from sipua.usage.call.reinvite import Reinvites
+from sipua.usage.call.roles import Owner, Role, Watcher
 
 log = logging.getLogger("sipua.call")
 
@@ -34,48 +38,65 @@ class CallState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why a call is over: who ended it, the status of the INVITE if it was refused (else 0), and the peer's Reason header."""
+    """Why a call is over: who ended it, the status of the INVITE if it was refused (else 0), and the peer's Reason header.
+
+    *reasons* are the values of Reason in the peer's BYE, CANCEL or refusal (RFC 3326, RFC 6432).
+    """
 
     by: EndedBy
     status: int = 0
     reason: str = ""
+    reasons: tuple[Reason, ...] = ()
 
+    @property
+    def q850_cause(self) -> int | None:
+        """The cause of the telephone network (ITU-T Q.850), None when the peer named none."""
+        return cause_of(self.reasons, "Q.850")
 
-class Role(Protocol):
-    """The side of the INVITE that a call is on."""
-
-    def bye(self) -> None:
-        """BYE came and is answered."""
-
-    def hangup(self, status: int) -> None:
-        """Our side wants the end."""
-
-    def lost(self) -> None:
-        """The peer has lost the dialog."""
-
-    def ack(self, ack: Request) -> None:
-        """An ACK for a 2xx of ours came."""
-
-    def abandon(self) -> None:
-        """The agent closes: end now what waits for the peer."""
-
-    def stop(self) -> None:
-        """Shutdown: never wake again."""
-
-
-class Watcher(Protocol):
-    """Something that must know when the call ends: a transfer."""
-
-    def call_ended(self, by: EndedBy) -> None:
-        """The call is over."""
+    @property
+    def is_answered_elsewhere(self) -> bool:
+        """True when the peer gave the call up because another phone answered it (RFC 3326 §3.1): not a missed call."""
+        return self.by is EndedBy.PEER and cause_of(self.reasons, "SIP") == 200
 
 
 class Session:
     """The INVITE usage: what both directions have in common."""
 
-    def __init__(self, core: CallCore, invite: Request, media: CallMedia) -> None:
+    __slots__ = (
+        "__weakref__",
+        "_dialog",
+        "_invite",
+        "_is_settled",
+        "_over",
+        "_peer_reasons",
+        "_reinvites",
+        "_settled",
+        "bye_reason",
+        "call_id",
+        "confirmed_at",
+        "core",
+        "ending",
+        "is_owner",
+        "media",
+        "on_end",
+        "on_info",
+        "on_progress",
+        "on_refer",
+        "owner",
+        "peer_reason",
+        "remote",
+        "role",
+        "state",
+        "timer",
+        "watchers",
+    )
+
+    def __init__(self, core: CallCore, invite: Request, media: CallMedia, *, is_owner: bool) -> None:
+        """*is_owner*: we placed the call, and the Call-ID is ours (RFC 3261 §14.1)."""
         self.core = core
-        self.invite = invite
+        self._invite: Request | PackedRequest = invite
+        self.call_id = invite.call_id
+        self.is_owner = is_owner
         self.media = media
         self.state = CallState.TRYING
         self.remote: Endpoint | None = None
@@ -83,17 +104,44 @@ class Session:
         self.ending: Ending | None = None
         self.confirmed_at: float | None = None
         self.bye_reason = ""
-        self.watchers: list[Watcher] = []
+        self.peer_reason = ""
+        """The Reason header of the peer's BYE or CANCEL, fit for a log line."""
+        self._peer_reasons: tuple[Reason, ...] = ()
+        self.watchers: tuple[Watcher, ...] = ()
         self.on_refer: Callable[[ServerTransaction], None] | None = None
         self.on_info: Callable[[Request], None] | None = None
         self.on_end: Callable[[], None] | None = None
-        self.on_released: Callable[[], None] | None = None
-        """The agent's: called before ``on_end``, which is the user's."""
+        self.owner: Owner | None = None
+        """The call that users hold: told of the end before ``on_end``, which is the user's."""
         self.on_progress: Callable[[int], None] | None = None
-        self.reinvites = Reinvites(self)
+        self._reinvites: Reinvites | None = None
+        self.timer = Refresher(self)
         self._dialog: Dialog | None = None
-        self._confirmed = asyncio.Event()
-        self._over = asyncio.Event()
+        self._is_settled = False  # confirmed, over, or given up by us
+        self._settled: Latch | None = None  # of those who wait for that
+        self._over: Latch | None = None  # of those who wait for the end
+
+    @property
+    def invite(self) -> Request:
+        """The INVITE that made the call."""
+        return self._invite.unpack() if isinstance(self._invite, PackedRequest) else self._invite
+
+    def rest(self) -> None:
+        """The opening of the call is over: its INVITE is kept for those who still ask for it."""
+        invite = self._invite
+        if self.role is not None:
+            self.role.rest()
+        if isinstance(invite, Request) and not self.is_ended:
+            self._invite = PackedRequest(invite)
+
+    @property
+    def reinvites(self) -> Reinvites:
+        """What changes the running session; most calls have nothing of it."""
+        if self._reinvites is None:
+            self._reinvites = Reinvites(self)
+            if self.is_ended:
+                self._reinvites.close()
+        return self._reinvites
 
     @property
     def dialog(self) -> Dialog:
@@ -134,17 +182,29 @@ class Session:
             self._dialog = None
 
     @property
-    def is_owner(self) -> bool:
-        """True when we placed the call: the Call-ID is ours (RFC 3261 §14.1)."""
-        return self._dialog is None or self.invite.from_.tag == self._dialog.state.local_tag
+    def is_offer_untouched(self) -> bool:
+        """True while the first INVITE, the peer's, waits for its description: an offer of its own or nothing was in it."""
+        machine = self.media.machine
+        is_idle = machine.current is None and machine.state is OfferAnswerState.STABLE
+        return is_idle and not self.is_answered and not self.is_owner
 
     async def wait_confirmed(self) -> None:
         """Return when the call is confirmed or over, or our side has hung up before the ACK."""
-        await self._confirmed.wait()
+        if not self._is_settled:
+            self._settled = self._settled or Latch()
+            await self._settled.wait()
 
     async def wait_over(self) -> None:
         """Return when the call is over."""
-        await self._over.wait()
+        if not self.is_ended:
+            self._over = self._over or Latch()
+            await self._over.wait()
+
+    def _settle(self) -> None:
+        self._is_settled = True
+        settled, self._settled = self._settled, None
+        if settled is not None:
+            settled.open()
 
     # -- what the roles report ------------------------------------------------------------------------------------------------------
 
@@ -153,29 +213,46 @@ class Session:
         if not self.is_ended:
             self.state = CallState.CONFIRMED
         self.confirmed_at = self.core.loop.time()
-        self._confirmed.set()
+        self._settle()
+        if not self.is_ended:
+            self.timer.begin()
+            self.core.resting.add(self)
 
     def wake_waiters(self) -> None:
         """Our side has hung up before the ACK: the call won't be of use to anybody who waits for it."""
-        self._confirmed.set()
+        self._settle()
 
     def now_over(self, ending: Ending) -> None:
         """The session is over: release everything but what still runs in the dialog beside it."""
         if self.is_ended:
             return
         self.state = CallState.ENDED
-        self.ending = ending
-        self.reinvites.close()
+        reasons = self._peer_reasons
+        self.ending = replace(ending, reasons=reasons) if reasons and not ending.reasons else ending
+        self.timer.close()
+        if self._reinvites is not None:
+            self._reinvites.close()
         self.media.close()
         if self._dialog is not None:
             self._dialog.detach(self)
-        for watcher in tuple(self.watchers):
+        for watcher in self.watchers:
             watcher.call_ended(ending.by)
-        self._confirmed.set()
-        self._over.set()
-        for handler in (self.on_released, self.on_end):
-            if handler is not None:
-                handler()
+        self._settle()
+        if self._over is not None:
+            self._over.open()
+        self.role = None  # it holds this session
+        owner, on_end = self.owner, self.on_end
+        self.owner = self.on_end = None
+        if owner is not None:
+            owner.released()
+        if on_end is not None:
+            on_end()
+
+    def inherit(self, other: "Session") -> None:
+        """Take the handlers of *other*, whose place this one takes: it ends without telling anybody."""
+        for name in ("on_refer", "on_info", "on_end", "owner", "on_progress"):
+            setattr(self, name, getattr(other, name))
+            setattr(other, name, None)
 
     def close(self) -> None:
         """Shutdown: end at once, without a word."""
@@ -186,28 +263,27 @@ class Session:
     def send_bye(self) -> None:
         """Send BYE in the background; its answer changes nothing any more (RFC 3261 §15.1.1)."""
         headers = [("Reason", self.bye_reason)] if self.bye_reason else []
-        self.core.tasks.spawn(self._bye(self.dialog, headers), name="BYE")
-
-    @staticmethod
-    async def _bye(dialog: Dialog, headers: list[tuple[str, str]]) -> None:
-        response = await dialog.request(dialog.new_request("BYE", headers))
-        if isinstance(response, LocalResponse):
-            log.info("BYE of Call-ID %s got no answer: %s", printable(dialog.state.call_id), response.reason)
-        elif not response.is_success:
-            log.info("BYE of Call-ID %s answered %d", printable(dialog.state.call_id), response.status)
+        self.dialog.send(self.dialog.new_request("BYE", headers), self.core.tasks, _note_bye)
 
     # -- requests of ours in the dialog ---------------------------------------------------------------------------------------------
 
     async def request(self, method: str, headers: list[tuple[str, str]], body: bytes = b"", content_type: str = "") -> Response:
         """Send a request other than INVITE in the dialog; an answer that ends the usage ends the call. Raises :class:`CallError`."""
-        response = await self.dialog.request(self.dialog.new_request(method, headers, body, content_type))
+        if method == "UPDATE":
+            response = await self.timer.update(headers, body, content_type)
+        else:
+            response = await self.dialog.request(self.dialog.new_request(method, headers, body, content_type))
         self.judge(response, method)
         return response
 
     def judge(self, response: Response, method: str) -> None:
         """End the call when *response* says that the peer has lost it (RFC 5057 §5.1, RFC 3261 §12.2.1.2)."""
-        if not response.is_success and destroys(response.status, method) is not Destroys.TRANSACTION and self.role is not None:
-            log.warning("%s answered %d: the peer has lost Call-ID %s", method, response.status, printable(self.invite.call_id))
+        if response.is_success or self.is_ended or self.role is None:
+            return
+        if method == "UPDATE" and response.status in (405, 501):
+            return  # a call can do without UPDATE (RFC 5057 §5.1, note 3)
+        if destroys(response.status, method) is not Destroys.TRANSACTION:
+            log.warning("%s answered %d: the peer has lost Call-ID %s", method, response.status, printable(self.call_id))
             self.role.lost()
 
     # -- Usage ----------------------------------------------------------------------------------------------------------------------
@@ -233,8 +309,9 @@ class Session:
                 self.reinvites.on_invite(transaction)
             case "UPDATE":
                 self.reinvites.on_update(transaction)
+            case "PRACK" if self.role is not None:
+                self.role.prack(transaction)
             case "REFER" if self.on_refer is not None and self.is_confirmed:
-                self.dialog.state.refresh_target(request)
                 self.on_refer(transaction)
             case "REFER":
                 transaction.respond(make_response(request, 603))
@@ -244,30 +321,36 @@ class Session:
                 if response.is_success and self.on_info is not None:
                     self.on_info(request)
             case _:
-                transaction.respond(inquiries.answer_options(request, self.core.settings.server_name))
+                transaction.respond(
+                    inquiries.answer_options(request, self.core.settings.server_name, extensions=self.core.dialogs.extensions)
+                )
 
     def _on_bye(self, transaction: ServerTransaction) -> None:
         request = transaction.request
         transaction.respond(make_response(request, 200))
         self.bye_reason = ""
-        reason = request.headers.get("Reason") or ""
         if self.role is not None and not self.is_ended:
-            self._peer_reason = printable(reason)
+            self.note_reason(request)
             self.role.bye()
 
-    _peer_reason = ""
-
-    @property
-    def peer_reason(self) -> str:
-        """The Reason header of the peer's BYE, fit for a log line."""
-        return self._peer_reason
+    def note_reason(self, message: Message) -> None:
+        """Keep the Reason of what ends the call: the peer's BYE or CANCEL, or its refusal (RFC 3326 §2, RFC 6432)."""
+        self.peer_reason = printable(", ".join(message.headers.lines("Reason")))
+        self._peer_reasons = read_reasons(message.headers)
 
     def on_overtaken(self, transaction: ServerTransaction) -> None:
         """A request that was overtaken is of no use to a call; BYE never counts as one."""
 
     def on_ack(self, ack: Request) -> None:
         """An ACK belongs to the first INVITE or to a re-INVITE, as its number says (RFC 3261 §13.3.1.4)."""
-        if self.reinvites.on_ack(ack):
+        if self._reinvites is not None and self._reinvites.on_ack(ack):
             return
         if self.role is not None:
             self.role.ack(ack)
+
+
+def _note_bye(response: Response) -> None:
+    if isinstance(response, LocalResponse):
+        log.info("BYE of Call-ID %s got no answer: %s", printable(response.call_id), response.reason)
+    elif not response.is_success:
+        log.info("BYE of Call-ID %s answered %d", printable(response.call_id), response.status)

@@ -6,9 +6,9 @@ import urllib.parse
 from collections.abc import Mapping
 
 from sipua.errors import ParseError, printable
+from sipua.latch import Latch
 from sipua.message import Address, Uri
 from sipua.message.grammar import is_token
-from sipua.usage.call.machine.effects import EndedBy
 from sipua.usage.call.machine.glare import wait_range
 from sipua.usage.call.session import Session
 from sipua.usage.subscription.outcome import TransferKind, TransferOutcome
@@ -27,26 +27,19 @@ _SENT_HEADERS = ("replaces", "user-to-user")
 """The URI headers that Refer-To may have besides X- ones (RFC 3891 §4, RFC 7433 §4.1): others would make the peer's INVITE say anything."""
 
 
-class _Watch:
-    """Tells a running transfer that the call has ended."""
-
-    def __init__(self, transfer: TransferSession) -> None:
-        self._transfer = transfer
-
-    def call_ended(self, by: EndedBy) -> None:
-        """The call is over."""
-        if by is EndedBy.LOST:
-            self._transfer.call_lost()
-        else:
-            self._transfer.call_ended("peer" if by is EndedBy.PEER else "local")
-
-
 class Transferor:
     """Runs the transfers of one call, one at a time."""
 
-    def __init__(self, session: Session) -> None:
+    __slots__ = ("_is_heir", "_is_running", "_session", "_turn", "heir")
+
+    def __init__(self, session: Session, *, is_heir: bool = False) -> None:
+        """*is_heir*: *session* takes the place of another one, and may have its ACK still to come."""
+        self.heir: Transferor | None = None
+        """Runs the transfers from now on: another party has taken over."""
+        self._is_heir = is_heir
         self._session = session
-        self._one = asyncio.Lock()
+        self._is_running = False
+        self._turn: Latch | None = None  # of those who wait until the transfer that runs is over
 
     async def transfer(
         self,
@@ -54,48 +47,69 @@ class Transferor:
         headers: Mapping[str, str],
         settings: ReferSettings | None = None,
         settle_s: float | None = None,
+        *,
+        any_scheme: bool = False,
     ) -> TransferOutcome:
-        """Refer the peer to *target*; never raises for what the network or the target does."""
+        """Refer the peer to *target*; never raises for what the network or the target does. What is not sent yet goes on with the heir."""
+        if self._is_heir:
+            await self._session.wait_confirmed()
         shared = self._session.core.settings
         settings = settings or shared.refer
         settle_s = shared.refer_settle_s if settle_s is None else settle_s
-        async with self._one:
-            fault = target_fault(target)
+        while self._is_running:
+            self._turn = self._turn or Latch()
+            await self._turn.wait()
+        self._is_running = True
+        try:
+            fault = target_fault(target, any_scheme=any_scheme)
             if fault:
                 return TransferOutcome(TransferKind.INVALID_TARGET, detail=fault)
-            outcome, wait_s = await self._attempt(target, headers, settings, settle_s)
-            if wait_s is None or self._session.is_ended:
-                return outcome
-            log.info("transfer of Call-ID %s is tried again: %s", printable(self._session.invite.call_id), outcome.detail)
-            await self._wait(wait_s)
-            if self._session.is_ended:
-                return outcome
-            return (await self._attempt(target, headers, settings, settle_s))[0]
+            is_first = True
+            while True:
+                await self._settle(settle_s)
+                if not self._session.is_confirmed:
+                    break
+                transfer = self._begin(target, headers, settings)
+                self._session.watchers = (*self._session.watchers, transfer)
+                try:
+                    outcome = await transfer.outcome
+                except asyncio.CancelledError:
+                    transfer.close()
+                    raise
+                finally:
+                    self._forget(transfer)
+                if outcome.call_lost and self._session.role is not None:
+                    self._session.role.lost()
+                wait_s = self._retry_wait(outcome, transfer) if is_first else None
+                if wait_s is None or self._session.is_ended:
+                    return outcome
+                is_first = False
+                log.info("transfer of Call-ID %s is tried again: %s", printable(self._session.call_id), outcome.detail)
+                await self._wait(wait_s)
+                if self._session.is_ended:
+                    return outcome
+        finally:
+            self._is_running = False
+            turn, self._turn = self._turn, None
+            if turn is not None:
+                turn.open()
+        if self.heir is None:
+            return self._not_up()
+        return await self.heir.transfer(target, headers, settings, settle_s, any_scheme=any_scheme)
 
-    async def _attempt(
-        self, target: str, headers: Mapping[str, str], settings: ReferSettings, settle_s: float
-    ) -> tuple[TransferOutcome, float | None]:
-        """Send one REFER; return its outcome and after how many seconds another one may help, None: never."""
+    def _forget(self, transfer: TransferSession) -> None:
+        """The end of the call is no news for *transfer* any more."""
+        self._session.watchers = tuple([other for other in self._session.watchers if other is not transfer])
+
+    def _begin(self, target: str, headers: Mapping[str, str], settings: ReferSettings) -> TransferSession:
+        """Send one REFER."""
         session = self._session
-        await self._settle(settle_s)
-        if not session.is_confirmed:
-            return self._not_up(), None
         core = session.core
         transfer = TransferSession(session.dialog, core.loop, settings, core.settings.timing, core.tasks, confirmed_at=session.confirmed_at)
-        watch = _Watch(transfer)
-        session.watchers.append(watch)
         referred_by = str(Address(Address.parse(session.dialog.state.local_address).uri))
         lines = {"Referred-By": referred_by, **headers}
-        try:
-            outcome = await transfer.run(f"<{target}>", [(name, value) for name, value in lines.items() if value])
-        except asyncio.CancelledError:
-            transfer.close()
-            raise
-        finally:
-            session.watchers.remove(watch)
-        if outcome.call_lost and session.role is not None:
-            session.role.lost()
-        return outcome, self._retry_wait(outcome, transfer)
+        transfer.start(f"<{target}>", [(name, value) for name, value in lines.items() if value])
+        return transfer
 
     def _retry_wait(self, outcome: TransferOutcome, transfer: TransferSession) -> float | None:
         if outcome.retry_advised:
@@ -129,20 +143,21 @@ class Transferor:
             return
 
 
-def target_fault(target: str) -> str:
+def target_fault(target: str, *, any_scheme: bool = False) -> str:
     """Say why *target* can't stand in Refer-To, ``""`` when it can.
 
-    It has to be a SIP URI without brackets or line ends, without a password, and with no header that would forge the peer's INVITE.
+    It has to be a SIP URI, with *any_scheme* any URI, without brackets or line ends, without a password, and with no header that would
+    forge the peer's INVITE.
     """
     try:
         uri = Uri.parse(target)
     except ParseError as error:
         return f"bad transfer target: {error.reason}"
-    if not uri.is_sip:
+    if not uri.is_sip and not any_scheme:
         return f"bad transfer target: scheme {printable(uri.scheme, 20)} is not sip"
     if not target.isprintable() or any(c in target for c in '<>" \t'):
         return "bad transfer target: a character that must be escaped"
-    if uri.password is not None:
+    if uri.is_sip and uri.password is not None:
         return "bad transfer target: a password in it would be told to the peer"
     for name, value in _headers(uri):
         if not is_token(name) or (name.lower() not in _SENT_HEADERS and not name.lower().startswith("x-")):

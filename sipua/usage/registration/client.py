@@ -16,6 +16,7 @@ from sipua.message.build import MAX_FORWARDS
 from sipua.message.headers import Headers
 from sipua.message.via import CSeq
 from sipua.transaction.exchange import Exchanger
+from sipua.transport.base import Channel
 from sipua.usage.registration.answer import Answer, Verdict, read_answer
 from sipua.usage.registration.machine import Changed, RegistrationMachine, RegistrationState, SendRegister
 
@@ -89,6 +90,10 @@ class Registration:
         """Route values of the last 2xx for requests outside dialogs (RFC 3608 §5); empty when it had none."""
         self.failure: tuple[int, str] | None = None
         """Status and reason phrase of the last response while there is no binding, else None."""
+        self.channel: Channel | None = None
+        """By which the last REGISTER left."""
+        self.on_move: Callable[[], None] | None = None
+        """Called when a REGISTER leaves by another channel than the last one."""
         self._send = send
         self._on_state = on_state
         self._call_id = names.new_call_id()
@@ -114,14 +119,41 @@ class Registration:
         names: Names,
         settings: RegistrationSettings,
         on_state: Callable[[RegistrationState], None] | None = None,
+        contact_for: Callable[[Channel], str] | None = None,
     ) -> "Registration":
-        """Make a registration that sends by *exchanger* with the passwords of *authenticator*."""
+        """Make a registration that sends by *exchanger* with the passwords of *authenticator*.
+
+        *contact_for* gives our Contact for the way that a REGISTER takes: another server may see us at another address.
+        """
 
         async def send(request: Request) -> Response:
-            return await exchanger.exchange(request, authenticator, registration.next_cseq)
+            return await exchanger.exchange(request, authenticator, registration.next_cseq, on_channel=leaves)
+
+        def leaves(request: Request, channel: Channel) -> None:
+            if contact_for is not None:
+                registration.use_contact(request, contact_for(channel))
+            registration.moved_to(channel)
 
         registration = cls(send, names, settings, on_state)
         return registration
+
+    def use_contact(self, request: Request, contact: str) -> None:
+        """Bind *contact* from now on, *request* included."""
+        address = Address.parse(contact)
+        if address.uri != self._contact.uri:
+            expires = "" if request.contact is None else request.contact.params.get("expires") or ""
+            self._contact = Address(address.uri, self._contact.display_name, self._contact.params)
+            request.headers.set("Contact", str(self._bound(expires)))
+
+    def moved_to(self, channel: Channel) -> None:
+        """A REGISTER leaves by *channel*."""
+        if channel is not self.channel:
+            self.channel = channel
+            if self.on_move is not None:
+                self.on_move()
+
+    def _bound(self, expires: str) -> Address:
+        return Address(self._contact.uri, self._contact.display_name, Params((*self._contact.params, ("expires", expires))))
 
     @property
     def state(self) -> RegistrationState:
@@ -200,13 +232,12 @@ class Registration:
     def _request(self, expires_s: int, target: str) -> Request:
         headers = Headers()
         address = f"<{self.settings.aor}>"
-        contact = Address(self._contact.uri, self._contact.display_name, Params((*self._contact.params, ("expires", str(expires_s)))))
         headers.add("Max-Forwards", MAX_FORWARDS)
         headers.add("From", f"{address};tag={self._tag}")
         headers.add("To", address)
         headers.add("Call-ID", self._call_id)
         headers.add("CSeq", str(CSeq(self.next_cseq(), "REGISTER")))
-        headers.add("Contact", str(contact))
+        headers.add("Contact", str(self._bound(str(expires_s))))
         # both forms: there are registrars that read but one of them
         headers.add("Expires", str(expires_s))
         headers.add("Allow", ALLOW)

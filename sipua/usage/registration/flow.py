@@ -15,19 +15,25 @@ FLOW_RETRY_S = 5.0
 
 
 async def keep_flow(exchanger: Exchanger, registration: Registration, registrar: Uri) -> None:
-    """Register anew whenever the connection to *registrar* has closed; runs until it is cancelled."""
+    """Register anew whenever the connection that the last REGISTER took has closed; runs until it is cancelled."""
+    news = asyncio.Event()
+    registration.on_move = news.set
     while True:
+        channel = registration.channel
+        if channel is None or not channel.is_open:
+            try:
+                channel = await exchanger.channel_for(Request("REGISTER", registrar.text))
+            except TransportError:
+                await asyncio.sleep(FLOW_RETRY_S)
+                continue
+        news.clear()
+        release = channel.on_close(news.set)
         try:
-            channel = await exchanger.channel_for(Request("REGISTER", registrar.text))
-        except TransportError:
-            await asyncio.sleep(FLOW_RETRY_S)
-            continue
-        closed = asyncio.Event()
-        release = channel.on_close(closed.set)
-        try:
-            await closed.wait()
+            await news.wait()
         finally:
             release()
+        if channel.is_open:
+            continue  # the registration has moved to another server
         log.info("the connection to registrar %s closed", channel.remote)
         registration.refresh()
         await asyncio.sleep(FLOW_RETRY_S)

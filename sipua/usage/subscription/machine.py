@@ -6,6 +6,7 @@ The state table is docs/spec/subscription.md.
 """
 
 import logging
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -75,6 +76,8 @@ class Ended(Effect):
 class Subscription(Generic[T]):
     """One subscription. *timers* may be shared with the machine that owns it; its timers there are ``N`` and ``expires``."""
 
+    __slots__ = ("_cseq", "_latest_end", "_max_lifetime_s", "_package", "_timing", "expires_at", "state", "timers")
+
     def __init__(
         self,
         package: EventPackage[T],
@@ -89,6 +92,7 @@ class Subscription(Generic[T]):
         self._package = package
         self._timing = timing
         self._max_lifetime_s = max_lifetime_s
+        self._latest_end = math.inf
         self._cseq = 0
 
     @property
@@ -119,11 +123,15 @@ class Subscription(Generic[T]):
         """End it from our side, without a word to the notifier."""
         return self._end(EndCause.DROPPED)
 
-    def shorten(self, now: float) -> None:
-        """Give the notifier no more than 64*T1 from now on: it has said all that it has to say."""
+    def shorten(self, now: float, within_s: float | None = None) -> None:
+        """Give the notifier no more than *within_s* seconds from now on, 64*T1 when None, whatever it grants later.
+
+        It has said all that it has to say, or nobody listens any more: a NOTIFY now and then must not keep the dialog for ever.
+        """
+        self._latest_end = min(self._latest_end, now + (self._timing.timeout if within_s is None else within_s))
         deadline = self.timers.deadline("expires")
         if deadline is not None:
-            self.timers.start("expires", min(deadline, now + self._timing.timeout))
+            self.timers.start("expires", min(deadline, self._latest_end))
 
     def notify(self, info: NotifyInfo, now: float) -> list[Effect]:
         """Take a NOTIFY that belongs to this subscription: exactly one :class:`AnswerNotify` comes first."""
@@ -160,7 +168,7 @@ class Subscription(Generic[T]):
             self.expires_at = now + self._package.default_expires_s
         self.timers.stop("N")
         # 64*T1 of grace: the last NOTIFY may be sent at the last moment and be retransmitted until then.
-        self.timers.start("expires", min(self.expires_at + self._timing.timeout, now + self._max_lifetime_s))
+        self.timers.start("expires", min(self.expires_at + self._timing.timeout, now + self._max_lifetime_s, self._latest_end))
 
     def tick(self, now: float) -> list[Effect]:
         """Handle the deadlines that have passed."""

@@ -6,6 +6,7 @@ from typing import Generic, Protocol, TypeVar
 from sipua.errors import ParseError
 from sipua.message import Request, Value
 from sipua.message.fields import delta_seconds
+from sipua.message.memory import Memory
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -28,20 +29,19 @@ class NotifyInfo:
 
     @classmethod
     def from_request(cls, request: Request) -> "NotifyInfo":
-        """Read *request*, whose CSeq the layers below have checked. Never raises for its other headers."""
-        event = _value(request.headers.get("Event"))
-        state = _value(request.headers.get("Subscription-State"))
-        expires = None if state is None else state.params.get("expires")
-        reason = None if state is None else state.params.get("reason")
-        return cls(
-            cseq=request.cseq.number,
-            event_id=None if event is None else event.params.get("id"),
-            state=None if state is None else state.value.lower(),
-            expires=_seconds(expires),
-            reason=None if reason is None else reason.lower(),
-            content_type=request.headers.get("Content-Type"),
-            body=request.body,
-        )
+        """Read *request*, whose CSeq the layers below have checked, once. Never raises for its other headers."""
+        headers = request.headers
+        known: NotifyInfo | None = headers.cache.get(NotifyInfo)
+        if known is None:
+            event, state = headers.get("Event"), headers.get("Subscription-State")
+            known = headers.cache[NotifyInfo] = cls(
+                request.cseq.number,
+                None if event is None else _EVENT_IDS.read(event)[0],
+                *((None, None, None) if state is None else _STATES.read(state)),
+                headers.get("Content-Type"),
+                request.body,
+            )
+        return known
 
     @property
     def is_terminated(self) -> bool:
@@ -49,9 +49,7 @@ class NotifyInfo:
         return self.state == "terminated"
 
 
-def _value(text: str | None) -> Value | None:
-    if text is None:
-        return None
+def _value(text: str) -> Value | None:
     try:
         return Value.parse(text)
     except ParseError:
@@ -67,6 +65,24 @@ def _seconds(text: str | None) -> int | None:
         return delta_seconds(text)
     except ParseError:
         return None
+
+
+def _event_id(event: str) -> tuple[str | None]:
+    value = _value(event)
+    return (None if value is None else value.params.get("id"),)
+
+
+def _state(text: str) -> tuple[str | None, int | None, str | None]:
+    """Return the state, how long it lasts in seconds, and the reason."""
+    value = _value(text)
+    if value is None:
+        return None, None, None
+    reason = value.params.get("reason")
+    return value.value.lower(), _seconds(value.params.get("expires")), None if reason is None else reason.lower()
+
+
+_EVENT_IDS = Memory(_event_id)
+_STATES = Memory(_state)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Literal
 
 from sipua.effects import Effect, Terminated
 from sipua.timers import TimerSet, Timing
-from sipua.usage.subscription.machine import MAX_LIFETIME_S, AnswerNotify, Delivered, EndCause, Ended, Subscription
-from sipua.usage.subscription.outcome import TransferKind, TransferOutcome, kind_of_notify, kind_of_refusal
+from sipua.usage.subscription.confidence import Witness
+from sipua.usage.subscription.machine import MAX_LIFETIME_S, AnswerNotify, Delivered, Ended, Subscription
+from sipua.usage.subscription.outcome import DETAILS, TransferKind, TransferOutcome, kind_of_end, kind_of_notify, kind_of_refusal, reported
 from sipua.usage.subscription.package import NotifyInfo
 from sipua.usage.subscription.refer_package import ReferPackage
 from sipua.usage.subscription.sipfrag import Sipfrag, parse_sipfrag
@@ -25,8 +25,10 @@ log = logging.getLogger("sipua.usage")
 
 MAX_BYE_GRACE_S = 32.0  # the notifier's own NOTIFY transaction gives up then
 _EXPIRY_GRACE_S = 4.0  # the NOTIFY that ends an expired subscription has to get here
+_UNHEARD_S = 180.0  # after the outcome: late reports are answered while an honest target may ring, and then no dialog is kept for them
 _TOO_EARLY_S = 1.0  # after the ACK: Asterisk refuses by NOTIFY 400 what reaches it before its bridge is up
 
+PACKAGE = ReferPackage()
 EndedBy = Literal["peer", "local"]
 
 
@@ -71,30 +73,32 @@ class Concluded(Effect):
     outcome: TransferOutcome
 
 
-_UNDECIDED_ENDS = MappingProxyType(
-    {
-        EndCause.NOTIFIER: TransferKind.UNKNOWN,
-        EndCause.DROPPED: TransferKind.NO_SUBSCRIPTION,
-        EndCause.NO_NOTIFY: TransferKind.NOTIFY_TIMEOUT,
-        EndCause.EXPIRED: TransferKind.NOTIFY_TIMEOUT,
-    }
-)
-_DETAILS = MappingProxyType(
-    {
-        TransferKind.UNKNOWN: "the peer ended the subscription without a result",
-        TransferKind.NO_RESPONSE: "no response to the REFER",
-        TransferKind.UNREACHABLE: "the REFER could not be sent",
-        TransferKind.CALL_LOST: "the peer does not know the call any more",
-        TransferKind.PEER_HANGUP: "the peer hung up before the result came",
-        TransferKind.LOCAL_HANGUP: "we hung up before the result came",
-        TransferKind.NOTIFY_TIMEOUT: "no result came in time",
-        TransferKind.NO_SUBSCRIPTION: "the peer accepted without reporting the result",
-    }
-)
-
-
 class ReferTransfer:
     """One transfer. The driver answers 481 itself once :meth:`matches` says no."""
+
+    __slots__ = (
+        "_confirmed_at",
+        "_cseqs",
+        "_detail",
+        "_end",
+        "_gone",
+        "_has_id",
+        "_is_answered",
+        "_is_final",
+        "_is_overdue",
+        "_notified",
+        "_notify_code",
+        "_refer_code",
+        "_sent_at",
+        "_settings",
+        "_subscription",
+        "_timing",
+        "_too_early",
+        "_witness",
+        "outcome",
+        "state",
+        "timers",
+    )
 
     def __init__(self, settings: ReferSettings | None = None, timing: Timing | None = None, confirmed_at: float | None = None) -> None:
         """*confirmed_at* is the time of the call's ACK, None when that is not known."""
@@ -106,8 +110,8 @@ class ReferTransfer:
         self._timing = timing or Timing()
         self._confirmed_at = confirmed_at
         lifetime = max(MAX_LIFETIME_S, self._settings.notify_timeout_s)
-        self._subscription = Subscription(ReferPackage(), self._timing, self.timers, lifetime)
-        self._cseqs: set[str] = set()
+        self._subscription = Subscription(PACKAGE, self._timing, self.timers, lifetime)
+        self._cseqs: tuple[str, ...] = ()
         self._has_id: bool | None = None
         self._sent_at = 0.0
         self._is_answered = False
@@ -120,6 +124,7 @@ class ReferTransfer:
         self._gone: TransferKind | None = None
         self._detail = ""
         self._too_early = False
+        self._witness = Witness()
 
     @property
     def is_subscribed(self) -> bool:
@@ -138,8 +143,8 @@ class ReferTransfer:
 
     @property
     def may_repeat(self) -> bool:
-        """True while it makes sense to send the REFER again: the call is up, so the dialog is there."""
-        return self._gone is None
+        """True while it makes sense to send the REFER again: the call is up, nobody has begun it, and its outcome was not told."""
+        return self._gone is None and self.outcome is None and not self._notified
 
     def repeats(self, info: NotifyInfo) -> bool:
         """Tell whether *info* merely ends the subscription of a transfer that has its result: the same status again, or none."""
@@ -162,7 +167,7 @@ class ReferTransfer:
         """Note that the REFER is sent with *cseq*, for the first time or again after a response that :meth:`refer_response` did not get."""
         if self.state not in (ReferState.INIT, ReferState.SENT, ReferState.HELD):
             return []
-        self._cseqs.add(str(cseq))
+        self._cseqs = (*self._cseqs, str(cseq))
         self._sent_at = now
         if self.state is ReferState.INIT:
             self._enter(ReferState.SENT)
@@ -187,8 +192,9 @@ class ReferTransfer:
             self._detail = f"REFER {status} {reason}".rstrip()
             # A challenge is not met any more once the call is over, so it is no refusal.
             unmet = self._gone if status in (401, 407) else None
-            return self._conclude(unmet or kind_of_refusal(status), status)
+            return self._conclude(unmet or kind_of_refusal(status), status, now)
         self._refer_code = status
+        self._witness.accepted(now)
         if refer_sub_false and not self._notified:
             self._note_end(self._subscription.drop())
         self._arm_verb_timer(now)
@@ -198,8 +204,9 @@ class ReferTransfer:
         """Note that Timer F fired: no final response to the REFER. Counts as 408 (RFC 3261 §8.1.3.1) unless a NOTIFY came."""
         return self._unanswered(TransferKind.NO_RESPONSE, 408, now)
 
-    def refer_transport_error(self, now: float) -> list[Effect]:
-        """Note that the REFER could not be sent. Counts as 503 (RFC 3261 §8.1.3.1) unless a NOTIFY came."""
+    def refer_transport_error(self, now: float, *, may_have_arrived: bool = False) -> list[Effect]:
+        """Note that the REFER, or its answer, got lost with its transport. Counts as 503 (RFC 3261 §8.1.3.1) unless a NOTIFY came."""
+        self._witness.may_have_arrived = may_have_arrived
         return self._unanswered(TransferKind.UNREACHABLE, 503, now)
 
     def _unanswered(self, kind: TransferKind, status: int, now: float) -> list[Effect]:
@@ -207,7 +214,7 @@ class ReferTransfer:
             return []
         self._is_answered = True
         self._note_end(self._subscription.unanswered())
-        return self._advance(now) if self._notified else self._conclude(kind, status)
+        return self._advance(now) if self._notified else self._conclude(kind, status, now)
 
     def notify(self, info: NotifyInfo, now: float) -> list[Effect]:
         """Take a NOTIFY of this transfer. The first effect is its answer."""
@@ -216,7 +223,8 @@ class ReferTransfer:
         if self.is_subscribed and self._has_id is None:
             self._has_id = info.event_id is not None
         effects = self._subscription.notify(info, now)
-        if effects[:1] in ([AnswerNotify(481)], [AnswerNotify(500)]):
+        answer = effects[0]
+        if isinstance(answer, AnswerNotify) and answer.status in (481, 500):
             return effects
         return self._digest(effects, info, now)
 
@@ -229,7 +237,7 @@ class ReferTransfer:
             return []
         effects = self._subscription.late(info, now)
         if self._notify_code:  # a provisional status that comes late is older than the one known
-            effects = [effect for effect in effects if not _is_provisional(effect)]
+            effects = [effect for effect in effects if not (isinstance(effect, Delivered) and effect.payload.status < 200)]
         return self._digest(effects, info, now)
 
     def _digest(self, effects: list[Effect], info: NotifyInfo, now: float) -> list[Effect]:
@@ -241,6 +249,7 @@ class ReferTransfer:
             if isinstance(effect, AnswerNotify):
                 out.append(effect)
             elif isinstance(effect, Delivered) and not self._is_final and self.outcome is None:
+                self._witness.reported(effect.payload.status, now)
                 out += self._learn(effect.payload, info)
         self._note_end(effects)
         if self._is_final or self._end is not None:
@@ -253,7 +262,7 @@ class ReferTransfer:
     def _learn(self, fragment: Sipfrag, info: NotifyInfo) -> list[Effect]:
         former, code = self._notify_code, fragment.status
         self._notify_code = code
-        self._detail = f"NOTIFY {code} {fragment.reason}".rstrip()
+        self._detail = reported(code, fragment.reason)
         if code < 200:
             return [Progress(code)]
         # A redirection may still be followed by the peer, unless it says that it is done or is too simple to say so.
@@ -294,7 +303,7 @@ class ReferTransfer:
         if name == "T4":
             self._is_overdue = True  # a NOTIFY came: accepted, even if the response is lost; or we hung up and have waited enough
             return self._advance(now)
-        return self._conclude(self._gone or TransferKind.NOTIFY_TIMEOUT, self._refer_code)
+        return self._conclude(self._gone or TransferKind.NOTIFY_TIMEOUT, self._refer_code, now)
 
     def _advance(self, now: float) -> list[Effect]:
         """Go where what is known by now leads."""
@@ -310,11 +319,11 @@ class ReferTransfer:
                 self.timers.start("T4", now + self._timing.t4)
             return []
         if self._is_final:
-            return self._conclude(kind_of_notify(self._notify_code), self._refer_code)
+            return self._conclude(kind_of_notify(self._notify_code), self._refer_code, now)
         if end is not None:
-            return self._conclude(self._gone or _UNDECIDED_ENDS.get(end.cause, TransferKind.UNKNOWN), self._refer_code)
+            return self._conclude(self._gone or kind_of_end(end.cause), self._refer_code, now)
         if self._gone is TransferKind.LOCAL_HANGUP:
-            return self._conclude(self._gone, self._refer_code)
+            return self._conclude(self._gone, self._refer_code, now)
         if self._gone is None:
             self._enter(ReferState.ACCEPTED)
         elif self.state is not ReferState.LINGER:
@@ -337,10 +346,10 @@ class ReferTransfer:
             if isinstance(effect, Ended):
                 self._end = effect
 
-    def _conclude(self, kind: TransferKind, refer_code: int) -> list[Effect]:
+    def _conclude(self, kind: TransferKind, refer_code: int, now: float) -> list[Effect]:
         if self.outcome is not None:
             return self._finish()
-        detail = self._detail if self._is_final or (refer_code >= 300 and self._detail) else _DETAILS.get(kind, self._detail)
+        detail = self._detail if self._is_final or (refer_code >= 300 and self._detail) else DETAILS.get(kind, self._detail)
         if kind is TransferKind.UNKNOWN and self._end is not None and self._end.reason:
             detail += f" ({self._end.reason})"
         self.outcome = TransferOutcome(
@@ -351,9 +360,11 @@ class ReferTransfer:
             detail=detail,
             call_lost=kind is TransferKind.CALL_LOST,
             retry_advised=self._is_final and self._too_early and self._gone is None,
+            doubt=self._witness.doubt(kind, refer_code, self._notify_code),
         )
         for name in ("verb", "linger", "T4"):
             self.timers.stop(name)
+        self._subscription.shorten(now, _UNHEARD_S)
         self._enter(ReferState.REPORTED)
         return [Concluded(self.outcome), *self._finish()]
 
@@ -381,10 +392,8 @@ def owner_without_id(transfers: Sequence[ReferTransfer], info: NotifyInfo | None
     peers that never write an id may not end their subscriptions either.
     """
     takers = [transfer for transfer in transfers if transfer.takes_no_id]
+    if len(takers) < 2:
+        return takers[0] if takers else None
     if info is not None and (ended := next((transfer for transfer in takers if transfer.repeats(info)), None)) is not None:
         return ended
     return next((transfer for transfer in takers if not transfer.has_result), next(iter(takers), None))
-
-
-def _is_provisional(effect: Effect) -> bool:
-    return isinstance(effect, Delivered) and effect.payload.status < 200

@@ -11,6 +11,8 @@ log = logging.getLogger("sipua.usage")
 class ReferPackage:
     """The event package ``refer`` (RFC 3515 §3)."""
 
+    __slots__ = ()
+
     event = "refer"
     default_expires_s = 180  # RFC 3515 §3.4 leaves it to the notifier; this is for one that names none
 

@@ -9,7 +9,7 @@ from sipua.effects import Effect, Terminated
 from sipua.errors import ParseError
 from sipua.message import Request, make_response
 from sipua.transaction.layer import LocalResponse, ServerTransaction
-from sipua.usage.subscription.notifier import ReferNotifier, ReferRequest, Respond, SendNotify
+from sipua.usage.subscription.notifier import NotifierState, ReferNotifier, ReferRequest, Respond, SendNotify
 
 log = logging.getLogger("sipua.refer")
 
@@ -50,6 +50,7 @@ class NotifierSession:
     def accept(self, status: int) -> None:
         """Accept the REFER; the first NOTIFY leaves at once."""
         self._decide()
+        self._dialog.state.refresh_target(self._transaction.request)
         self._driver.feed(self._machine.accept(self._loop.time(), status, subscribe=not self._refer.wants_no_subscription))
 
     def reject(self, status: int) -> None:
@@ -82,6 +83,8 @@ class NotifierSession:
         except ParseError as error:
             transaction.respond(make_response(transaction.request, error.status))
             return
+        if self._machine.state is NotifierState.ACTIVE:
+            self._dialog.state.refresh_target(transaction.request)
         self._driver.feed(self._machine.subscribe(0 if expires is None else expires, self._loop.time()))
 
     def on_overtaken(self, transaction: ServerTransaction) -> None:
@@ -119,4 +122,6 @@ class NotifierSession:
         if isinstance(response, LocalResponse):
             self._driver.feed(self._machine.notify_failed())
         else:
+            if response.is_success:
+                self._dialog.state.refresh_target(response)
             self._driver.feed(self._machine.notify_response(response.status, self._loop.time()))

@@ -5,7 +5,9 @@ It is a usage of the dialog of its own: it goes on when the call in the same dia
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, Literal
 
 from sipua.dialog.layer import Dialog
 from sipua.driver import Driver, TaskSet
@@ -14,16 +16,37 @@ from sipua.errors import ParseError, printable
 from sipua.message import Request, Response, make_response
 from sipua.timers import Timing
 from sipua.transaction.layer import LocalResponse, ServerTransaction
+from sipua.transaction.sending import Sending
+from sipua.transport.base import Channel
 from sipua.usage.subscription.machine import AnswerNotify
 from sipua.usage.subscription.outcome import TransferKind, TransferOutcome
 from sipua.usage.subscription.package import NotifyInfo
-from sipua.usage.subscription.refer import Concluded, EndedBy, Progress, ReferSettings, ReferTransfer
+from sipua.usage.subscription.refer import Concluded, Progress, ReferSettings, ReferTransfer
 
 log = logging.getLogger("sipua.refer")
 
 
+TOLD_AS: Final[Mapping[str, Literal["peer", "local", "lost"]]] = MappingProxyType({"peer": "peer", "lost": "lost"})
+"""What a transfer makes of who ended the call; by all others it was we."""
+
+
 class TransferSession:
-    """One REFER and its subscription. :meth:`run` sends it and returns the outcome; the subscription may live longer."""
+    """One REFER and its subscription. :meth:`start` sends it, :attr:`outcome` will be its outcome; the subscription may live longer."""
+
+    __slots__ = (
+        "_dialog",
+        "_driver",
+        "_is_closed",
+        "_loop",
+        "_may_have_arrived",
+        "_on_progress",
+        "_sending",
+        "_tasks",
+        "_transaction",
+        "machine",
+        "outcome",
+        "retry_after_s",
+    )
 
     def __init__(
         self,
@@ -44,32 +67,29 @@ class TransferSession:
         self._loop = loop
         self.machine = ReferTransfer(settings, timing, confirmed_at)
         self._driver = Driver(self.machine, self._perform, loop)
-        self._outcome: asyncio.Future[TransferOutcome] = loop.create_future()
+        self.outcome: asyncio.Future[TransferOutcome] = loop.create_future()
+        """The outcome, once it is fixed."""
         self._tasks = tasks
         self._on_progress = on_progress
         self._transaction: ServerTransaction | None = None
         self._is_closed = False
+        self._sending: Sending | None = None
+        self._may_have_arrived = False
 
-    async def run(self, refer_to: str, headers: Sequence[tuple[str, str]]) -> TransferOutcome:
-        """Send REFER to *refer_to* (a Refer-To value with brackets) and return the outcome.
-
-        The outcome may come before the response to the REFER, which is then awaited in the background.
-        """
+    def start(self, refer_to: str, headers: Sequence[tuple[str, str]]) -> None:
+        """Send REFER to *refer_to* (a Refer-To value with brackets). The outcome may come before the response to the REFER."""
         request = self._dialog.new_request("REFER", [("Refer-To", refer_to), *headers])
         self._dialog.attach(self)
-        self._tasks.spawn(self._send(request), name="REFER")
-        return await self._outcome
+        self._sending = self._dialog.send(request, self._tasks, self._answered, self._attempted, self._may_repeat, self._leaves)
 
-    async def _send(self, request: Request) -> None:
-        if self._is_closed:
-            return
-        response = await self._dialog.request(request, self._attempted, self._may_repeat)
-        if self._is_closed:
-            return
+    def _answered(self, response: Response) -> None:
+        self._sending = None
         now = self._loop.time()
         if isinstance(response, LocalResponse):
-            failed = self.machine.refer_timeout if response.status == 408 else self.machine.refer_transport_error
-            self._driver.feed(failed(now))
+            if response.status == 408:
+                self._driver.feed(self.machine.refer_timeout(now))
+            else:
+                self._driver.feed(self.machine.refer_transport_error(now, may_have_arrived=self._may_have_arrived))
         else:
             self._driver.feed(self._responded(response, now))
 
@@ -77,8 +97,12 @@ class TransferSession:
         if not self._is_closed:
             self._driver.feed(self.machine.sent(cseq, self._loop.time()))
 
+    def _leaves(self, _request: Request, channel: Channel) -> None:
+        """What was written to a connection that then breaks may have been read; a datagram that ICMP sends back was not."""
+        self._may_have_arrived = self._may_have_arrived or channel.remote.is_reliable
+
     def _may_repeat(self) -> bool:
-        """A challenge is not answered for a call that is over or a caller that has given up."""
+        """No challenge is answered and no other server tried for a call that is over or a transfer whose outcome is told."""
         return not self._is_closed and self.machine.may_repeat
 
     def _responded(self, response: Response, now: float) -> list[Effect]:
@@ -97,10 +121,13 @@ class TransferSession:
             reason=printable(response.reason, 60),
         )
 
-    def call_ended(self, by: EndedBy) -> None:
-        """The call in the same dialog is over."""
-        if not self._is_closed:
-            self._driver.feed(self.machine.call_ended(by, self._loop.time()))
+    def call_ended(self, by: str) -> None:
+        """The call in the same dialog is over; *by* says who ended it: ``peer``, ``lost`` if the peer does not know it any more, or we."""
+        told = TOLD_AS.get(by, "local")
+        if told == "lost":
+            self.call_lost()
+        elif not self._is_closed:
+            self._driver.feed(self.machine.call_ended(told, self._loop.time()))
 
     def call_lost(self) -> None:
         """The peer has lost the call."""
@@ -110,10 +137,13 @@ class TransferSession:
     def close(self) -> None:
         """Forget everything: shutdown. Whoever waits for the outcome hears that we hung up."""
         self._is_closed = True
-        self._driver.stop()
+        self._driver.release()
+        if self._sending is not None:
+            self._sending.forget()
+            self._sending = None
         self._dialog.detach(self)
-        if not self._outcome.done():
-            self._outcome.set_result(TransferOutcome(TransferKind.LOCAL_HANGUP, detail="the user agent is closed"))
+        if not self.outcome.done():
+            self.outcome.set_result(TransferOutcome(TransferKind.LOCAL_HANGUP, detail="the user agent is closed"))
 
     # -- Usage ----------------------------------------------------------------------------------------------------------------------
 
@@ -132,7 +162,6 @@ class TransferSession:
         """Answer a NOTIFY at once and take what it says (RFC 6665 §4.1.3)."""
         request = transaction.request
         info = NotifyInfo.from_request(request)
-        self._dialog.state.refresh_target(request)
         self._transaction = transaction
         try:
             self._driver.feed(self.machine.notify(info, self._loop.time()))
@@ -150,7 +179,10 @@ class TransferSession:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case AnswerNotify() if self._transaction is not None:
-                response = make_response(self._transaction.request, effect.status)
+                request = self._transaction.request
+                response = make_response(request, effect.status)
+                if response.is_success:
+                    self._dialog.state.refresh_target(request)
                 for name, value in effect.headers:
                     response.headers.add(name, value)
                 self._transaction.respond(response)
@@ -158,9 +190,10 @@ class TransferSession:
                 if self._on_progress is not None:
                     self._on_progress(code)
             case Concluded(outcome):
-                if not self._outcome.done():
-                    self._outcome.set_result(outcome)
+                if not self.outcome.done():
+                    self.outcome.set_result(outcome)
             case Terminated():
                 self._dialog.detach(self)
+                self._driver.release()
             case _:
                 log.error("effect %s is not a transfer's", effect)

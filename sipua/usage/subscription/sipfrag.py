@@ -5,6 +5,7 @@ Only the status code is acted on; reason phrase and headers are for the log.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sipua.errors import ParseError, printable
 from sipua.message import Value
@@ -15,6 +16,8 @@ SIPFRAG_TYPE = "message/sipfrag;version=2.0"
 MAX_SIPFRAG_BYTES = 8192  # a status line and some headers; what is behind that is not looked at
 MAX_SIPFRAG_HEADERS = 32  # they only go to the log
 MAX_MULTIPART_PARTS = 8  # a sipfrag stands first or second where it is sent at all
+MAX_REMEMBERED = 512  # bodies that were read lately
+MAX_REMEMBERED_BYTES = 128  # a status line, perhaps with a header
 _MAX_REASON = 100  # characters; it only goes to the log
 
 _STATUS_LINE = re.compile(rb"SIP/2\.0[ \t]+([0-9]{3})(?:[ \t]+(.*))?", re.IGNORECASE)
@@ -46,6 +49,12 @@ class Unreadable:
 
 def parse_sipfrag(content_type: str | None, body: bytes) -> Sipfrag | Unreadable:
     """Read the status line of *body*, whose type is *content_type* (None: no such header). Never raises."""
+    if len(body) <= MAX_REMEMBERED_BYTES and (content_type is None or len(content_type) <= MAX_REMEMBERED_BYTES):
+        return _remembered(content_type, body)  # all transfers are reported by the same few bodies
+    return _parse(content_type, body)
+
+
+def _parse(content_type: str | None, body: bytes) -> Sipfrag | Unreadable:
     text = body[:MAX_SIPFRAG_BYTES].removeprefix(_BOM).lstrip(_BLANK)
     if not text:
         return Unreadable(200, "empty body")
@@ -62,6 +71,9 @@ def parse_sipfrag(content_type: str | None, body: bytes) -> Sipfrag | Unreadable
     if name not in _READABLE_TYPES:
         return Unreadable(415, f"body is {printable(media.value, 60)}")
     return _read(text)
+
+
+_remembered = lru_cache(maxsize=MAX_REMEMBERED)(_parse)
 
 
 def _read(text: bytes) -> Sipfrag | Unreadable:

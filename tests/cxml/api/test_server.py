@@ -10,7 +10,7 @@ import pytest
 
 from cxml.api.app import make_app
 from cxml.api.connection import LimitedProtocol
-from cxml.api.health import Readiness
+from cxml.api.readiness import Readiness
 from cxml.api.server import MAX_REQUESTS, serve
 
 

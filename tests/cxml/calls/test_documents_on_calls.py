@@ -6,7 +6,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from cxml.calls.peers import ReferRules
+from cxml.access.peers import ReferRules
 from cxml.interpreter.context import EngineSettings
 from cxml.services.settings import WebhookSettings
 from sipua.errors import CallFailedError
@@ -210,6 +210,21 @@ async def test_the_fallback_url_learns_what_failed_and_its_document_runs(kind: s
     assert told["ErrorUrl"] == "http://app.test/voice"
     assert int(told["ErrorCode"]) == int(code)
     assert len([line for line in logs if line["log_level"] in ("warning", "error")]) == 1
+
+
+@pytest.mark.parametrize(
+    "page",
+    [doc("<Redirect>http://evil.test/x</Redirect>"), lambda _: httpx.Response(307, headers={"Location": "http://evil.test/x"})],
+    ids=["document", "redirect"],
+)
+async def test_the_fallback_url_learns_of_a_host_that_is_not_allowed_and_nobody_else_of_the_call(page: Page) -> None:
+    application = Application({"/voice": page, "/x": doc(""), "/fallback": doc("<Reject reason='busy'/>")})
+    engine = EngineSettings(fallback_url="http://app.test/fallback")
+    async with Stage(application, engine=engine, webhook=WebhookSettings(allow_hosts=("app.test",))) as stage:
+        assert await status_of(stage) == 486
+    (told,) = application.of("/fallback")
+    assert (told["ErrorCode"], told["ErrorUrl"]) == ("11100", "http://evil.test/x")
+    assert application.of("/x") == []
 
 
 async def test_a_fallback_that_fails_too_ends_the_call_with_one_line_for_each_failure() -> None:

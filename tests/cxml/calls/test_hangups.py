@@ -6,7 +6,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from cxml.calls.peers import ReferRules
+from cxml.access.peers import ReferRules
 from sipua.message import Response
 from sipua.transport.memory import Packet
 from sipua.usage.call.referred import IncomingTransfer

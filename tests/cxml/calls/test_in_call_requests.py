@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from sipua.usage.subscription.outcome import TransferKind
 from tests.support.pbx import EMPTY, REFER_DOCUMENT, Application, Stage, refer_after
@@ -79,8 +80,18 @@ async def test_a_bye_of_the_pbx_has_its_reason_in_the_log_and_the_ending() -> No
         call = await made.dial()
         call.on_transfer_request(refer_after((0.5, 180)))
         await asyncio.sleep(1)
-        await call.hangup(reason='Q.850;cause=16;text="bye"')
-        await asyncio.sleep(5)
+        with capture_logs() as logs:
+            await call.hangup(reason='Q.850;cause=16;text="bye"')
+            await asyncio.sleep(5)
+        (line,) = [line for line in logs if line["event"] == "call_ended"]
+        assert (line["q850_cause"], line["answered_elsewhere"]) == (16, False)
         ((ended, _),) = made.observer.ended
         assert ended.sip.ending is not None
         assert ended.sip.ending.reason == 'Q.850;cause=16;text="bye"'
+
+
+async def test_the_bye_after_a_transfer_says_so() -> None:
+    async with stage() as made:
+        call = await made.dial()
+        call.on_transfer_request(refer_after((0.5, 200)))
+        assert (await call.wait_ended()).reason == 'SIP;cause=200;text="transferred"'

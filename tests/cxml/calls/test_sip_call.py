@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cxml.calls.peers import ReferRules
+from cxml.access.peers import ReferRules
 from cxml.calls.sip_call import REJECT_STATUS, SipCall
 from cxml.interpreter.ports import CallEndedError, RejectReason, TransferKind
 from sipua.errors import CallError

@@ -3,14 +3,17 @@
 import pytest
 from pydantic import SecretStr
 
+from cxml.access.peers import Peer
 from cxml.calls.facts import SidStyle
-from cxml.calls.peers import Peer
 from cxml.daemon.build import Daemon, build
 from cxml.daemon.config import Account, Config, Limits, Media, Refer, Sip, Voice, Webhook
-from cxml.daemon.config_model import Peer as PeerConfig
+from cxml.daemon.config import Peer as PeerConfig
 from cxml.interpreter.context import OnBye
 from sipua.transport.base import Endpoint
+from sipua.usage.call.machine.interval import TimerSettings
+from sipua.usage.call.machine.reliable_uas import ReliableUse
 from sipua.usage.call.media import MediaMode
+from tests.support.messages import request
 
 
 async def made(**sections: object) -> Daemon:
@@ -53,8 +56,20 @@ async def test_a_peer_has_its_networks_passwords_and_its_own_rules() -> None:
     assert [(credential.username, credential.password) for credential in one.credentials] == [("u", "p")]
     assert (two.refer.settings.notify_timeout_s, two.credentials) == (30, ())
     assert two.refer.is_allowed("sip:200@x")
-    assert list(daemon.service.credentials_for(Endpoint("UDP", "10.0.0.5", 1))) == list(one.credentials)
-    assert list(daemon.service.credentials_for(Endpoint("UDP", "192.0.2.1", 1))) == []
+    invite = request("INVITE")
+    assert list(daemon.service.credentials_for(invite)) == []
+    invite.sender = "strict"
+    assert list(daemon.service.credentials_for(invite)) == list(one.credentials)
+
+
+async def test_session_timers_are_those_of_the_daemon_or_of_the_peer() -> None:
+    own = PeerConfig(name="own", match=("10.0.0.5",), session_expires_s=0)
+    plain = PeerConfig(name="plain", match=("10.0.0.0/8",))
+    daemon = await made(peers=(own, plain), sip=Sip(session_expires_s=600, min_se_s=100))
+    assert daemon.agent.settings.timer == TimerSettings(600, 100)
+    assert daemon.agent.timer_for(Endpoint("UDP", "10.0.0.5", 1)) == TimerSettings(0, 100)
+    assert daemon.agent.timer_for(Endpoint("UDP", "10.0.0.6", 1)) is None
+    assert daemon.agent.timer_for(Endpoint("UDP", "192.0.2.1", 1)) is None
 
 
 async def test_webhook_settings_and_secrets_reach_the_client() -> None:
@@ -81,3 +96,15 @@ async def test_limits_reach_registry_and_engine() -> None:
 async def test_every_media_mode_can_be_built(mode: MediaMode) -> None:
     daemon = await made(media=Media(mode=mode, rtp_ports=(30000, 30001)))
     assert daemon.agent.settings.media.mode is mode
+
+
+async def test_the_setting_for_reliable_provisional_responses_reaches_the_agent() -> None:
+    daemon = await made(sip=Sip(reliable_provisional=ReliableUse.NEVER))
+    assert daemon.agent.settings.reliable_provisional is ReliableUse.NEVER
+
+
+async def test_a_peer_is_believed_only_when_it_is_trusted() -> None:
+    known = PeerConfig(name="pbx", match=("10.0.0.1",), trusted=True)
+    daemon = await made(peers=(known, PeerConfig(name="other", match=("10.0.0.2",))))
+    believed = [peer.is_trusted for host in ("10.0.0.1", "10.0.0.2") if (peer := found(daemon, host)) is not None]
+    assert believed == [True, False]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cxml.daemon.config import Config, load_config
-from cxml.daemon.config_model import Voice
-from cxml.daemon.config_sources import SECTIONS
+from cxml.daemon.config import Config, Voice, load_config
+from cxml.daemon.config.sources import SECTIONS
+from cxml.daemon.config.values import check_host_pattern, check_target_pattern
 from cxml.daemon.run import CLOSE_LIMIT_S, end_grace_s
 from cxml.errors import ConfigError
 
@@ -81,7 +81,7 @@ def test_every_problem_is_reported_at_once_with_its_place(tmp_path: Path) -> Non
 [sip]
 listen = [
   "udp:127.0.0.1:5060",
-  "tls:10.0.0.1:5061",  # [no table]
+  "ws:10.0.0.1:5061",  # [no table]
 ]
 lisen = 3
 [webhok]
@@ -101,7 +101,7 @@ alow = ["x"]
     )
     environ = {"CXMLD_LIMITS__MAX_CALL": "3", "CXMLD_SIP_LISTEN": "x", "CXMLD_REFER__ON_BYE": "?", "CXMLD_HOST": "not ours"}
     assert problems(path, environ, {"--http": "nope"}) == [
-        "3: [sip] listen: 'tls:10.0.0.1:5061': TLS comes later; this version has udp: and tcp:",
+        "3: [sip] listen: 'ws:10.0.0.1:5061': unknown transport 'ws'",
         "7: [sip] lisen: no such setting; did you mean listen?",
         "8: [webhok]: no such section; did you mean webhook?",
         "11: [webhook] total_timeout_s: must be above 0, not 0; the default is 15",
@@ -119,6 +119,20 @@ alow = ["x"]
     ]
 
 
+@pytest.mark.parametrize(
+    "pattern", ["*", "app", "*.example.com", "app-?.example.com:8000", "10.0.0.[1-4]", "[::1]:8000", "[fd00:*", "*:443"]
+)
+def test_a_pattern_of_hosts_that_can_match_is_taken(pattern: str) -> None:
+    assert check_host_pattern(pattern) == pattern
+
+
+@pytest.mark.parametrize(
+    "pattern", ["*", "sip:*", "sip*:100@pbx", "*@pbx", "sip:[1-4]??@pbx:5060", "sip:*@[2001:db8::5]", "tel:+4930*", "s[i]p:1", "sip:a&b@*"]
+)
+def test_a_pattern_of_targets_that_can_match_is_taken(pattern: str) -> None:
+    assert check_target_pattern(pattern) == pattern
+
+
 def test_a_missing_first_document_is_a_problem_that_says_how_to_mend_it() -> None:
     (problem,) = problems(None, {})
     assert problem.startswith("[voice] url: is missing; set it here, by CXMLD_VOICE__URL or by --voice-url")
@@ -133,6 +147,9 @@ def test_a_missing_first_document_is_a_problem_that_says_how_to_mend_it() -> Non
         ('[sip]\nlisten = ["udp:127.0.0.1:1", "udp:127.0.0.1:1"]\n', "2: [sip] listen: udp:127.0.0.1:1 and udp:127.0.0.1:1 overlap"),
         ('[sip]\nlisten = ["tcp:0.0.0.0:1", "tcp:127.0.0.1:1"]\n', "2: [sip] listen: tcp:127.0.0.1:1 and tcp:0.0.0.0:1 overlap"),
         ('[sip]\nlisten = ["tcp:0.0.0.0:1"]\n[http]\nlisten = "127.0.0.1:1"\n', "4: [http] listen: 127.0.0.1:1 overlaps tcp:0.0.0.0:1"),
+        ('[sip]\nadvertised_host = "1.2.3.4, pbx"\n', "2: [sip] advertised_host: '1.2.3.4, pbx' is neither a name nor an address, nor one"),
+        ('[sip]\nadvertised_host = "1.2.3.4,"\n', "2: [sip] advertised_host: '1.2.3.4,' has a comma too many"),
+        ('[dns]\nservers = ["dns.example"]\n', "2: [dns] servers: 'dns.example' is not the address of a name server"),
         ('[sip]\nadvertised_host = "sip:pbx"\n', "2: [sip] advertised_host: 'sip:pbx' is neither a host name nor an IP address"),
         ('[sip]\nuser_agent = "a\\nb"\n', "2: [sip] user_agent: must be printable ASCII"),
         ("[sip]\ndrain_timeout_s = -1\n", "2: [sip] drain_timeout_s: must be at least 0, not -1; the default is 60"),
@@ -141,6 +158,22 @@ def test_a_missing_first_document_is_a_problem_that_says_how_to_mend_it() -> Non
         ("[voice]\nfallback_url = 'ftp://x/'\n", "2: [voice] fallback_url: only http and https are requested"),
         ("[voice]\nmethod = 'PUT'\n", "2: [voice] method: must be GET or POST, not 'PUT'"),
         ("[webhook]\nconnect_timeout_s = 16\n", "2: [webhook] connect_timeout_s: must not be above total_timeout_s, which is 15"),
+        ("[sip]\nsession_expires_s = 89\n", "2: [sip] session_expires_s: must be 0 or at least [sip] min_se_s, which is 90"),
+        ('[[peers]]\nname = "a"\nmatch = ["::1"]\nsession_expires_s = 1\n', "4: [[peers]] 'a' session_expires_s: must be 0 or at least"),
+        ("[sip]\nmin_se_s = 1\n", "2: [sip] min_se_s: must be"),
+        ('[webhook]\nallow_hosts = ["app"]\n', "2: [webhook] allow_hosts: does not allow the host of [voice] url, 127.0.0.1; add it"),
+        ("[webhook]\nallow_private = false\n", "2: [webhook] allow_private: forbids the host of [voice] url, 127.0.0.1; leave it true"),
+        ('[webhook]\nallow_hosts = ["*", "http://app/"]\n', "2: [webhook] allow_hosts: 'http://app/' matches no host; write host or"),
+        ('[webhook]\nallow_hosts = ["*", ""]\n', "2: [webhook] allow_hosts: '' matches no host"),
+        ('[webhook]\nallow_hosts = ["*", "::1"]\n', "2: [webhook] allow_hosts: '::1' matches no host"),
+        ('[webhook]\nallow_hosts = ["*", "app."]\n', "2: [webhook] allow_hosts: 'app.' matches no host"),
+        ('[webhook]\nallow_hosts = ["*", "münchen.example"]\n', "2: [webhook] allow_hosts: 'm"),
+        ('[refer]\nallow = ["102"]\n', "2: [refer] allow: '102' matches no URI; write it with its scheme"),
+        ('[refer]\nallow = ["102@*"]\n', "2: [refer] allow: '102@*' matches no URI"),
+        ('[refer]\nallow = [""]\n', "2: [refer] allow: '' matches no URI"),
+        ('[refer]\nallow = ["sip:[1-4??@pbx"]\n', "2: [refer] allow: 'sip:[1-4??@pbx' has a bracket that is not closed"),
+        ('[[peers]]\nname = "a"\nmatch = ["::1"]\nallow = ["1??@pbx"]\n', "4: [[peers]] 'a' allow: '1??@pbx' matches no URI"),
+        ('[[peers]]\nname = "a"\nmatch = ["fe80::1%eth0"]\n', "3: [[peers]] 'a' match: 'fe80::1%eth0' has a zone; leave it out"),
         ("[webhook]\ntotal_timeout_s = inf\n", "2: [webhook] total_timeout_s: must be"),
         ("[webhook]\nread_timeout_s = '5 s'\n", "2: [webhook] read_timeout_s: must be a number, not '5 s'; the default is 5"),
         ("[webhook]\nmax_redirects = 1.5\n", "2: [webhook] max_redirects: must be a whole number, not 1.5; the default is 3"),
@@ -151,6 +184,11 @@ def test_a_missing_first_document_is_a_problem_that_says_how_to_mend_it() -> Non
         ("[media]\nrtp_ports = '5000'\n", '2: [media] rtp_ports: must be a range such as "10000-20000"'),
         ("[media]\nrtp_ports = '80-90'\n", "2: [media] rtp_ports: RTP port range 80-90 is not within 1024-65535"),
         ("[media]\nrtp_ports = [20000, 20010]\n", "2: [media] rtp_ports: 20000-20010 has ports for 5 calls, and [limits]"),
+        (
+            "[media]\nrtp_ports = [20000, 20005]\n[limits]\nmax_calls = 3\n[workers]\ncount = 4\n",
+            "2: [media] rtp_ports: 20000-20005 has ports for 3 calls, and [workers] count is 4",
+        ),
+        ("[workers]\ncount = 0\n", "2: [workers] count: must be at least 1, not 0; the default is 1"),
         ("[media]\nrtp_ports = '5000-9000'\n", "2: [media] rtp_ports: 5000-9000 holds the port of udp:127.0.0.1:5060"),
         ("[limits]\nmax_message_bytes = 70000\n", "2: [limits] max_message_bytes: must be at most 65535, not 70000"),
         ("[log]\nsip_trace = 'perhaps'\n", "2: [log] sip_trace: must be true or false"),
@@ -159,7 +197,7 @@ def test_a_missing_first_document_is_a_problem_that_says_how_to_mend_it() -> Non
         ("[[peers]]\nname = 'a'\nuri = 'sip:pbx'\n", "1: [[peers]] 'a' match: names no address"),
         ("[[peers]]\nname = 'a'\nuri = 'tel:1'\n", "3: [[peers]] 'a' uri: is no SIP URI"),
         ("[[peers]]\nname = 'a'\nuri = 'sip:u:pw@10.0.0.1'\n", "3: [[peers]] 'a' uri: must hold no password"),
-        ("[[peers]]\nname = 'a'\nuri = 'sip:pbx;transport=tls'\n", "3: [[peers]] 'a' uri: TLS comes later"),
+        ("[[peers]]\nname = 'a'\ncertificate = ['*.pbx']\n", "3: [[peers]] 'a' certificate: '*.pbx' is neither a domain nor"),
         ("[[peers]]\nname = 'a'\nuri = 'sip:10.0.0.1'\nregister = true\n", "4: [[peers]] 'a' register: needs username and password, too"),
         ("[[peers]]\nname = 'a'\nmatch = ['::1']\npassword = 'x'\n", "1: [[peers]] 'a' username: is missing: a password needs one"),
         ("[[peers]]\nname = 'a'\nmatch = ['::1']\n[[peers]]\nname = 'A'\nmatch = ['::2']\n", "5: [[peers]] 'A' name: another peer"),
@@ -369,6 +407,12 @@ def test_the_daemon_of_the_unit_is_not_killed_while_it_drains() -> None:
     config = Config(voice=Voice(url="http://app/", fallback_url="http://app/fallback"))
     # a call that hangs takes the grace twice: hung up in good order, then stopped at once
     assert int(limit.partition("=")[2]) >= config.sip.drain_timeout_s + 2 * end_grace_s(config) + CLOSE_LIMIT_S
+
+
+def test_the_unit_reloads_certificates_by_the_signal_that_the_daemon_takes() -> None:
+    unit = Path(__file__).parents[3] / "etc" / "cxmld.service"
+    lines = unit.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("ExecReload=")] == ["ExecReload=/bin/kill -HUP $MAINPID"]
 
 
 def test_the_process_environment_is_not_read_behind_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import tomllib
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cxml.daemon.config_toml import Path, find_lines, line_of
+from cxml.daemon.config.toml import Path, find_lines, line_of
 
 TEXT = '''# [not] = a table
 top = 1

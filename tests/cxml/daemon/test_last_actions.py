@@ -5,8 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from cxml.daemon.config import Config
-from cxml.daemon.config_model import Peer, Refer, Voice, Webhook
+from cxml.daemon.config import Config, Peer, Refer, Voice, Webhook
 from cxml.daemon.run import end_grace_s
 from tests.support.pbx import EMPTY, REFER_DOCUMENT, Application, Stage
 from tests.support.raw_peer import OFFER, RawDialog, RawPeer

@@ -151,6 +151,22 @@ def test_a_traceback_can_not_forge_a_line_either(form: str) -> None:
         r"in udp:1.2.3.4:5060: INVITE\r\nProxy-Authorization: Digest response=abc\r\n folded=abc\r\nTo: x",
         "{'Authorization': 'Basic abc'}",
         "Contact: <sip:bob:abc@example.com:5060>",
+        "AUTHORIZATION\t : Digest response=abc",
+        "aUthorization:\r\n\tDigest response=abc,\r\n  opaque=abc\r\nTo: x",
+        "Authorization:Digest\tabc",
+        "Proxy-Authorization: Digest response=abc\n folded=abc",
+        "Authentication-Info: rspauth=abc",
+        "proxy-authentication-info : rspauth=abc\r\n\tnextnonce=abc",
+        r"Authentication-Info: rspauth=abc\r\n folded=abc\r\nTo: x",
+        "m: <sip:bob;phone-context=x:abc@example.com>",
+        "Refer-To: <sips:bob:abc@[::1]:5061;transport=tls?X-A=b>",
+        "f: SIP:bob:abc@example.com",
+        "http://app/voice?token=abc",
+        "http://app/voice?a=1&api_key=abc&b=2",
+        "https://app/v?X-Amz-Signature=abc#f",
+        "GET /v?AUTH=abc HTTP/1.1",
+        "ConnectError('http://bob:abc@app/v')",
+        "http://abc@app/",
     ],
 )
 def test_no_secret_is_logged(text: str) -> None:
@@ -165,9 +181,15 @@ def test_no_secret_is_logged(text: str) -> None:
 def test_values_under_a_secret_name_are_hidden_whatever_they_are() -> None:
     stream = capture()
     structlog.get_logger("cxml").info(
-        "event", password="short", auth_token=b"x1", headers={"Proxy-Authorization": "Basic y2", "Set-Cookie": ["z3"], "To": "bob"}
+        "event",
+        inbound_password="short",
+        Authentication_Info="short",
+        password="short",
+        auth_token=b"x1",
+        headers={"Proxy-Authorization": "Basic y2", "Set-Cookie": ["z3"], "To": "bob"},
     )
     (line,) = lines(stream)
+    assert (line["inbound_password"], line["Authentication_Info"]) == (HIDDEN, HIDDEN)
     assert (line["password"], line["auth_token"]) == (HIDDEN, HIDDEN)
     assert line["headers"] == {"Proxy-Authorization": HIDDEN, "Set-Cookie": HIDDEN, "To": "bob"}
 
@@ -211,7 +233,23 @@ def test_a_log_that_nobody_reads_any_more_ends_no_call() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["sip:", "sip:a:", "sips:a", "sip:a:b@", "://", "://a", "authorization", "authorization:", "authorization: x\\n "]
+    "piece",
+    [
+        "sip:",
+        "sip:a:",
+        "sips:a",
+        "sip:a:b@",
+        "://",
+        "://a",
+        "authorization",
+        "authorization:",
+        "authorization: x\\n ",
+        "?a",
+        "?token",
+        "&key=",
+        "sip:a;b",
+        "authentication-info",
+    ],
 )
 def test_hiding_takes_time_in_proportion_to_the_text(piece: str) -> None:
     def seconds(length: int) -> float:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from cxml.daemon.metrics import Metrics, daemon_version
+from cxml.daemon.metrics import Held, Metrics, daemon_version
 from tests.support.tables import read_table
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
@@ -41,12 +41,12 @@ def test_webhooks_are_counted_by_class_of_status_or_error_code() -> None:
 
 def test_transfers_documents_and_registrations_are_counted() -> None:
     metrics = Metrics()
-    metrics.transfer_ended("busy")
+    metrics.transfer_ended("busy", "high")
     metrics.document_failed(12100)
     metrics.set_registered("pbx", is_registered=True)
     metrics.set_registered("fs", is_registered=True)
     metrics.set_registered("fs", is_registered=False)
-    assert value(metrics, "cxmld_transfers_total", outcome="busy") == 1
+    assert value(metrics, "cxmld_transfers_total", outcome="busy", confidence="high") == 1
     assert value(metrics, "cxmld_document_errors_total", code="12100") == 1
     assert (value(metrics, "cxmld_registered", peer="pbx"), value(metrics, "cxmld_registered", peer="fs")) == (1, 0)
 
@@ -57,12 +57,27 @@ def test_sip_is_read_when_somebody_asks() -> None:
     counters = Counter(received=3, malformed=1, accepted=2, user_errors=1)
     metrics.watch_transport(lambda: counters)
     metrics.watch_transactions(lambda: {"client_timeouts": 4})
+    metrics.watch_calls(lambda: {"sessions_expired": 2, "other": 9})
+    assert value(metrics, "cxmld_session_timer_total", event="sessions_expired") == 2
+    assert value(metrics, "cxmld_session_timer_total", event="other") is None
     counters["received"] += 1
     assert value(metrics, "cxmld_sip_messages_total", event="received") == 4
     assert value(metrics, "cxmld_sip_messages_total", event="malformed") == 1
     assert value(metrics, "cxmld_sip_messages_total", event="sent") == 0
     assert value(metrics, "cxmld_sip_connections_total", event="accepted") == 2
     assert value(metrics, "cxmld_sip_transactions_total", event="client_timeouts") == 4
+
+
+def test_what_is_held_is_read_when_somebody_asks() -> None:
+    metrics = Metrics()
+    assert value(metrics, "cxmld_sip_dialogs_open") == 0
+    metrics.watch_held(lambda: Held(5, 4, 3, 2, 1, 9))
+    assert value(metrics, "cxmld_sip_transactions_open", side="server") == 5
+    assert value(metrics, "cxmld_sip_transactions_open", side="client") == 4
+    assert value(metrics, "cxmld_sip_dialogs_open") == 3
+    assert value(metrics, "cxmld_sip_connections_open") == 2
+    assert value(metrics, "cxmld_rtp_ports_used") == 1
+    assert value(metrics, "cxmld_tasks") == 9
 
 
 def test_two_daemons_in_one_process_do_not_count_together() -> None:
@@ -90,11 +105,15 @@ def test_the_reference_lists_every_family_with_its_type_and_labels() -> None:
     metrics = Metrics()
     metrics.call_ended("x")
     metrics.call_refused("x")
-    metrics.transfer_ended("x")
+    metrics.request_refused("x")
+    metrics.transfer_ended("x", "low")
     metrics.webhook_ended(200, 1)
     metrics.document_failed(1)
     metrics.set_registered("x", is_registered=True)
     metrics.watch_transactions(lambda: {"x": 1})
+    metrics.watch_shed(lambda: {("x", ""): 1})
+    metrics.watch_handshakes(lambda: {"x": 1})
+    metrics.set_certificate_end(1.0)
     suffix = {"counter": "_total", "info": "_info"}
     found = {}
     for family in metrics.registry.collect():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from cxml.calls.service import CUT_OFF
 from cxml.daemon.metrics import Metrics
 from cxml.daemon.observer import MetricsObserver
-from cxml.interpreter.engine import Summary
+from cxml.interpreter.ending import Summary
 from cxml.interpreter.ports import TransferKind, TransferResult
 from sipua.usage.registration import RegistrationState
 
@@ -21,13 +21,13 @@ def test_a_call_with_two_transfers_and_an_error() -> None:
     observer.call_began("pbx")
     assert values(metrics)["cxmld_calls_active"] == 1
     observer.transfer_ended(TransferResult(TransferKind.BUSY))
-    observer.transfer_ended(TransferResult(TransferKind.TRANSFERRED))
+    observer.transfer_ended(TransferResult(TransferKind.TRANSFERRED, doubt="at_once"))
     observer.call_ended(SimpleNamespace(), Summary("request_failed", 11200, 1, 2))  # type: ignore[arg-type]
     found = values(metrics)
     assert found["cxmld_calls_active"] == 0
     assert found['cxmld_calls_total{reason="request_failed"}'] == 1
-    assert found['cxmld_transfers_total{outcome="busy"}'] == 1
-    assert found['cxmld_transfers_total{outcome="transferred"}'] == 1
+    assert found['cxmld_transfers_total{confidence="high",outcome="busy"}'] == 1
+    assert found['cxmld_transfers_total{confidence="low",outcome="transferred"}'] == 1
     assert found['cxmld_document_errors_total{code="11200"}'] == 1
 
 
@@ -36,10 +36,19 @@ def test_a_call_that_was_cut_off_and_a_refused_one() -> None:
     observer = MetricsObserver(metrics)
     observer.call_began("pbx")
     observer.call_ended(SimpleNamespace(), Summary(CUT_OFF))  # type: ignore[arg-type]
-    observer.call_refused("max_calls")
+    observer.request_refused("max_calls", "INVITE")
+    observer.request_refused("challenged", "INVITE")
+    observer.request_refused("stranger", "OPTIONS")
+    observer.source_banned()
     found = values(metrics)
     assert found[f'cxmld_calls_total{{reason="{CUT_OFF}"}}'] == 1
-    assert found['cxmld_calls_refused_total{reason="max_calls"}'] == 1
+    assert {name: count for name, count in found.items() if "refused_total" in name or "bans_total" in name} == {
+        'cxmld_calls_refused_total{reason="max_calls"}': 1,
+        'cxmld_requests_refused_total{reason="max_calls"}': 1,
+        'cxmld_requests_refused_total{reason="challenged"}': 1,
+        'cxmld_requests_refused_total{reason="stranger"}': 1,
+        "cxmld_bans_total": 1,
+    }
 
 
 def test_webhooks_are_counted_by_class() -> None:

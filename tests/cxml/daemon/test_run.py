@@ -10,8 +10,7 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from cxml.daemon.config import Config, Http, Media, Sip, Voice
-from cxml.daemon.config_model import Peer
+from cxml.daemon.config import Config, Http, Media, Peer, Sip, Voice
 from cxml.daemon.run import Facts, StartError, readiness, running, serve
 from sipua.message import Request, make_response
 from sipua.transport.memory import MemoryNetwork
@@ -145,7 +144,7 @@ async def test_transport_and_transactions_show_in_the_metrics() -> None:
         text = daemon.metrics.render().decode()
     assert metric(text, 'cxmld_sip_messages_total{event="received"}') == 1
     assert metric(text, 'cxmld_sip_messages_total{event="malformed"}') == 1
-    assert metric(text, 'cxmld_sip_transactions_total{event="server_started"}') == 1
+    assert metric(text, 'cxmld_sip_transactions_total{event="requests_stateless"}') == 1
 
 
 async def test_an_address_that_is_not_ours_is_a_start_error_that_names_the_setting() -> None:

@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twilio.twiml.voice_response import Refer as TwilioRefer
 from twilio.twiml.voice_response import VoiceResponse
 
@@ -16,6 +18,7 @@ from cxml.document import (
     parse,
     parse_with_diagnostics,
 )
+from cxml.document.parse import MAX_KEPT_BYTES
 
 TARGET = "sip:transfer-target@example.com"
 COMPLETED = "https://example.com/refer-completed.xml"
@@ -162,3 +165,39 @@ def test_an_empty_body_is_an_error(body: bytes) -> None:
     with pytest.raises(DocumentError) as caught:
         parse(body)
     assert caught.value.first.slug == "empty"
+
+
+def test_the_same_bytes_are_parsed_once_and_longer_ones_each_time() -> None:
+    short = b"<Response><Pause length='7'/></Response>"
+    assert parse(bytes(bytearray(short))) is parse(short)
+    long = b"<Response><Pause length='7'/>" + b" " * MAX_KEPT_BYTES + b"</Response>"
+    assert parse(long) is not parse(long)
+    assert parse(long) == parse(short)
+
+
+def test_an_error_is_made_anew_each_time() -> None:
+    errors = []
+    for _ in range(2):
+        with pytest.raises(DocumentError) as caught:
+            parse(b"<Response><Dail/></Response>")
+        errors.append(caught.value)
+    assert errors[0] is not errors[1]
+    assert errors[0].diagnostics == errors[1].diagnostics
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"<Response/>", b"<Response><Hangup/></Response>", b"<Response>", b"<Response><Reject/><Hangup/></Response>"])
+    )
+)
+def test_what_was_parsed_before_makes_no_difference(bodies: list[bytes]) -> None:
+    for body in bodies:
+        fresh = parse_with_diagnostics(body)
+        try:
+            kept: Document | None = parse(body)
+        except DocumentError as error:
+            kept = None
+            diagnostics = error.diagnostics
+        else:
+            diagnostics = fresh.diagnostics
+        assert (kept, diagnostics) == (fresh.document, fresh.diagnostics)

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from cxml.document import nodes
 from cxml.interpreter.context import Context, VerbEntry, VerbTraits
-from cxml.interpreter.engine import EndReason
+from cxml.interpreter.ending import EndReason
 from cxml.interpreter.outcome import Continue, Outcome
 from cxml.verbs import VERBS
 from tests.support.fake_call import Asked, FakeCall, Reply
@@ -160,6 +160,7 @@ async def test_the_position_is_written_down_before_each_verb_and_when_a_transfer
     wait = {"verb": "Refer", "target": "sip:a@b", "action": "done", "method": "POST"}
     result = {
         "CxmldReferOutcome": "transferred",
+        "CxmldReferConfidence": "high",
         "ReferCallStatus": "in-progress",
         "ReferSipResponseCode": "202",
         "NotifySipResponseCode": "200",

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from cxml.document import nodes
 from cxml.interpreter.context import Context, EngineSettings, VerbEntry, VerbTraits
-from cxml.interpreter.engine import EndReason
+from cxml.interpreter.ending import EndReason
 from cxml.interpreter.outcome import Outcome
 from cxml.interpreter.pace import DOCUMENT_BURST, DOCUMENTS_PER_S, MAX_FAILURES
 from cxml.interpreter.ports import WebhookError
@@ -158,6 +158,23 @@ async def test_a_verb_that_crashes_is_logged_once_and_ends_the_call(answered: bo
     assert stage.journal.forgotten == [stage.call.sid]
 
 
+@pytest.mark.parametrize("hangs_up", [True, False])
+async def test_a_crash_of_the_action_request_of_a_refer_loses_no_result(hangs_up: bool) -> None:
+    stage = Stage(settings=EngineSettings(fallback_url=FALLBACK))
+    stage.serve(REFER)
+    stage.serve_raw(DONE, UnicodeError("label empty or too long"))
+    stage.serve("<Hangup/>", FALLBACK)
+    if hangs_up:
+        stage.call.peer_hangs_up_after(1)
+    with capture_logs() as logs:
+        summary = await stage.run()
+    [action], [told] = stage.web.to(DONE), stage.web.to(FALLBACK)
+    assert told.extra == {**action.extra, "ErrorCode": "11200", "ErrorUrl": DONE}
+    assert "CxmldReferOutcome" in told.extra
+    assert [(line["event"], line["what"]) for line in logs if line.get("exc_info")] == [("step_crashed", "owed request")]
+    assert summary.reason == (EndReason.CALL_ENDED if hangs_up else "hangup")
+
+
 async def test_a_node_without_verb_ends_the_call_and_not_the_engine() -> None:
     stage = Stage(verbs={})
     stage.serve("<Pause/>")
@@ -215,6 +232,13 @@ async def test_a_loop_of_documents_is_slowed_down_and_logged_once() -> None:
         await stage.run()
     assert now() == pytest.approx(60 / DOCUMENTS_PER_S)
     assert [line["log_level"] for line in logs if line["event"] == "documents_too_fast"] == ["warning"]
+
+
+async def test_what_a_call_did_not_use_is_saved_up_from_its_first_document_on() -> None:
+    stage = Stage(settings=EngineSettings(max_documents=DOCUMENT_BURST + 1))
+    stage.serve_raw(START, doc('<Pause length="60"/><Redirect/>'), doc("<Redirect/>"))
+    await stage.run()
+    assert now() == pytest.approx(60)
 
 
 async def test_a_waiting_loop_is_not_slowed_down() -> None:

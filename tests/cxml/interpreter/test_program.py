@@ -4,15 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxml.document.nodes import Document, Hangup, Pause, Verb
-from cxml.interpreter.ports import FetchedDocument
 from cxml.interpreter.program import Program
 
-SOURCE = FetchedDocument("http://app.test/a", b"<Response/>")
+SOURCE = ("http://app.test/a", b"<Response/>")
 
 
 def program_with(*verbs: Verb) -> Program:
     program = Program()
-    program.replace(SOURCE, Document(verbs))
+    program.replace(*SOURCE, Document(verbs))
     return program
 
 
@@ -35,7 +34,7 @@ def test_the_cursor_walks_the_verbs_in_order_and_stays_at_the_end() -> None:
 def test_replacing_drops_the_rest_and_starts_anew() -> None:
     program = program_with(Pause(1), Pause(2), Pause(3))
     program.advance()
-    program.replace(FetchedDocument("http://app.test/b", b""), Document((Hangup(),)))
+    program.replace("http://app.test/b", b"", Document((Hangup(),)))
     assert (program.current, program.cursor, program.url) == (Hangup(), 0, "http://app.test/b")
     assert (program.documents, program.performed) == (2, 2)
 
@@ -51,7 +50,7 @@ def test_the_position_is_plain_data_of_its_own() -> None:
     pending = {"a": "b"}
     position = program.position("CA1", pending, {"cseq": 3})
     pending["a"] = "changed"
-    assert (position.call_sid, position.document_url, position.document) == ("CA1", SOURCE.url, SOURCE.body)
+    assert (position.call_sid, position.document_url, position.document) == ("CA1", SOURCE[0], SOURCE[1])
     assert (position.cursor, position.pending, position.dialog) == (1, {"a": "b"}, {"cseq": 3})
 
 
@@ -62,7 +61,7 @@ def test_the_cursor_never_leaves_its_document(steps: list[int | None]) -> None:
         if step is None:
             program.advance()
         else:
-            program.replace(SOURCE, Document((Pause(),) * step))
+            program.replace(*SOURCE, Document((Pause(),) * step))
             length, documents = step, documents + 1
         assert 0 <= program.cursor <= length
         assert (program.current is None) == (program.cursor == length)

@@ -1,10 +1,10 @@
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxml.services.parameters import CallFacts, clean, fact_parameters, form_body, with_query
+from cxml.services.parameters import CallFacts, clean, fact_parameters, form_body, parameters_in, remembered, with_query
 
 
 def test_a_call_of_which_little_is_known_sends_the_required_parameters() -> None:
@@ -78,3 +78,26 @@ def test_a_server_decodes_what_was_encoded(params: dict[str, str]) -> None:
     assert dict(parse_qsl(form_body(cleaned).decode(), keep_blank_values=True)) == cleaned
     query = with_query("http://h/", cleaned).partition("?")[2]
     assert dict(parse_qsl(query, keep_blank_values=True)) == cleaned
+
+
+@given(st.dictionaries(st.text("aZ09_.~-+:@;= &%/ü\x00", max_size=8), st.text("aZ09_.~-+:@;= &%/ü\x00", max_size=20), max_size=5))
+def test_a_form_is_encoded_as_the_library_does(params: dict[str, str]) -> None:
+    assert form_body(params).decode() == "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in params.items())
+
+
+@given(st.dictionaries(st.text(), st.text(), min_size=1))
+def test_a_form_says_what_it_was_made_of_also_when_nobody_remembers(params: dict[str, str]) -> None:
+    cleaned = clean(params)
+    form = remembered(cleaned)
+    assert parameters_in(form) == cleaned
+    for number in range(600):
+        remembered({"CallSid": f"CA{number}"})
+    assert parameters_in(form) == cleaned
+    assert parameters_in(form) is not cleaned
+
+
+def test_nothing_large_is_remembered() -> None:
+    params = {"From": ";" * 8000}
+    form = remembered(params)
+    assert parameters_in(form) is not parameters_in(form)
+    assert parameters_in(form) == params

@@ -38,6 +38,11 @@ def test_what_cannot_be_requested_is_refused(text: str) -> None:
         parse_target(text)
 
 
+def test_a_url_that_its_escapes_make_too_long_is_refused() -> None:
+    with pytest.raises(TargetError, match="too long"):
+        parse_target("http://192.0.2.1/" + '"' * 40_000)
+
+
 def test_credentials_become_basic_authorization_and_stay_out_of_the_repr() -> None:
     target = parse_target("https://alice:s%40crt@h/")
     assert target.authorization == "Basic YWxpY2U6c0BjcnQ="
@@ -49,6 +54,11 @@ def test_origins_differ_by_scheme_host_and_port() -> None:
     assert parse_target("http://h/a").origin == parse_target("http://H:80/b").origin == ("http", "h", 80)
     assert len({parse_target(u).origin for u in ("http://h/", "https://h/", "http://h:81/", "http://g/")}) == 4
     assert parse_target("http://[2001:DB8::1]/").origin == parse_target("http://[2001:db8::1]/").origin
+
+
+@pytest.mark.parametrize("host", ["xn--a", "xn--zzzzzz-"])
+def test_a_label_that_no_name_is_encoded_as_is_taken_as_it_is(host: str) -> None:
+    assert parse_target(f"http://{host.upper()}/").origin == ("http", host, 80)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from cxml.interpreter.ports import WebhookError
 from cxml.services.settings import WebhookSettings
-from cxml.services.transport import AiohttpTransport
+from cxml.services.transport import PooledTransport
 from cxml.services.webhook import CallWebhooks, WebhookClient
 from tests.support.web import DOCUMENT, FACTS, Received, WebServer, read_request, reply, serving, web_server
 
@@ -187,6 +187,19 @@ async def test_an_unknown_name_is_11210(monkeypatch: pytest.MonkeyPatch) -> None
     assert (await failure_of("http://nobody.invalid/")).code == 11210
 
 
+@pytest.mark.parametrize("host", ["app..example", ".x", f"{'a' * 64}.test", ".127.0.0.1"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_name_with_an_empty_or_too_long_label_is_11210(scheme: str, host: str) -> None:
+    error = await failure_of(f"{scheme}://{host}/", WebhookSettings())
+    assert (error.code, error.detail) == (11210, "the host name can't be resolved")
+
+
+async def test_a_request_that_can_t_be_sent_as_http_takes_no_connection() -> None:
+    async with web_server() as server:
+        error = await failure_of(server.base, WebhookSettings(user_agent="cxmld €"))
+        assert (error.code, server.connections) == (11251, 0)
+
+
 async def test_a_tls_handshake_that_fails_is_11220() -> None:
     async def not_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -332,7 +345,7 @@ async def test_a_cancelled_fetch_gives_its_connection_back_or_closes_it() -> Non
         await read_request(reader)
         await asyncio.Event().wait()
 
-    async with serving(handle) as port, WebhookClient(transport=AiohttpTransport(max_connections=1)) as client:
+    async with serving(handle) as port, WebhookClient(transport=PooledTransport(max_connections=1)) as client:
         for _ in range(3):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
@@ -345,7 +358,7 @@ async def test_a_full_pool_counts_as_connecting() -> None:
         await asyncio.Event().wait()
 
     settings = WebhookSettings(connect_timeout_s=0.1, read_timeout_s=1, total_timeout_s=0.2)
-    async with serving(handle) as port, WebhookClient(settings, transport=AiohttpTransport(max_connections=1)) as client:
+    async with serving(handle) as port, WebhookClient(settings, transport=PooledTransport(max_connections=1)) as client:
         url = f"http://127.0.0.1:{port}/"
         fetches = (hooks_of(client).fetch(url, "POST", {}) for _ in range(2))
         errors = await asyncio.gather(*fetches, return_exceptions=True)
@@ -359,7 +372,7 @@ async def test_requests_that_wait_for_a_connection_fail_when_the_client_closes()
         await asyncio.Event().wait()
 
     async with serving(handle) as port:
-        client = WebhookClient(transport=AiohttpTransport(max_connections=1))
+        client = WebhookClient(transport=PooledTransport(max_connections=1))
         url = f"http://127.0.0.1:{port}/"
         loop = asyncio.get_running_loop()
         fetches = [loop.create_task(hooks_of(client).fetch(url, "POST", {})) for _ in range(3)]
@@ -373,7 +386,7 @@ async def test_requests_that_wait_for_a_connection_fail_when_the_client_closes()
 async def test_a_hundred_calls_at_once_leave_nothing_behind() -> None:
     before = asyncio.all_tasks()
     async with web_server() as server:
-        async with WebhookClient(transport=AiohttpTransport(max_connections=8)) as client:
+        async with WebhookClient(transport=PooledTransport(max_connections=8)) as client:
             fetches = (hooks_of(client).fetch(f"{server.base}/{n}", "POST", {}) for n in range(100))
             documents = await asyncio.gather(*fetches)
         await asyncio.wait_for(server.idle.wait(), 1)

@@ -1,5 +1,6 @@
 """https on real loopback sockets, with a certificate made for the test."""
 
+import asyncio
 import shutil
 import ssl
 import subprocess
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cxml.interpreter.ports import WebhookError
-from cxml.services.transport import AiohttpTransport
+from cxml.services import transport
+from cxml.services.transport import PooledTransport
 from cxml.services.webhook import WebhookClient
 from tests.support.web import DOCUMENT, FACTS, WebServer, reply, serving
 
@@ -31,7 +33,7 @@ async def fetch(certificate: tuple[Path, Path], host: str, *, trusted: bool) -> 
     server_side.load_cert_chain(*certificate)
     client_side = ssl.create_default_context(cafile=str(certificate[0]) if trusted else None)
     server = WebServer(lambda _: reply())
-    client = WebhookClient(transport=AiohttpTransport(ssl_context=client_side))
+    client = WebhookClient(transport=PooledTransport(ssl_context=client_side))
     async with serving(server.handle, tls=server_side) as port, client:
         hooks = client.for_call(FACTS, lambda: "ringing")
         await hooks.fetch(f"https://{host}:{port}/v", "POST", {})
@@ -50,3 +52,28 @@ async def test_an_unknown_issuer_or_another_name_is_11220(certificate: tuple[Pat
         await fetch(certificate, host, trusted=trusted)
     assert caught.value.code == 11220
     assert caught.value.detail.startswith("the certificate is not trusted: ")
+
+
+async def test_the_first_requests_share_one_reading_of_the_system_s_certificates(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+
+    def read() -> ssl.SSLContext:
+        reads.append(1)
+        if len(reads) == 1:
+            raise OSError("unreadable")
+        return ssl.create_default_context(cafile=str(certificate[0]))
+
+    monkeypatch.setattr(transport, "_context", read)
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(*certificate)
+    server = WebServer(lambda _: reply())
+    before = asyncio.all_tasks()
+    async with serving(server.handle, tls=server_side) as port, WebhookClient() as client:
+        fetches = [client.for_call(FACTS, lambda: "ringing").fetch(f"https://localhost:{port}/v", "POST", {}) for _ in range(6)]
+        failed = await asyncio.gather(*fetches[:3], return_exceptions=True)
+        assert [error.code for error in failed if isinstance(error, WebhookError)] == [11200] * 3
+        assert {document.body for document in await asyncio.gather(*fetches[3:])} == {DOCUMENT}
+    assert len(reads) == 2
+    assert asyncio.all_tasks() <= before | {asyncio.current_task()}

@@ -58,6 +58,19 @@ async def test_the_call_status_is_asked_for_at_each_request_and_extra_parameters
     assert [form["CallStatus"] for form in site.forms()] == ["ringing", "in-progress", "busy"]
 
 
+async def test_a_parameter_of_the_call_that_a_verb_replaces_is_sent_once_and_only_in_that_request() -> None:
+    site = Site()
+    hooks = webhooks(site, auth_token="tok")
+    await hooks.fetch("http://app/", "POST", {"A": "1"})
+    await hooks.fetch("http://app/", "POST", {"From": "sip:bob@b", "A": "2"})
+    await hooks.fetch("http://app/", "POST", {"A": "3"})
+    bodies = [request.content.decode() for request in site.requests]
+    assert [body.count("From=") for body in bodies] == [1, 1, 1]
+    assert [form["From"] for form in site.forms()] == ["sip:alice@pbx.example", "sip:bob@b", "sip:alice@pbx.example"]
+    for request, form in zip(site.requests, site.forms(), strict=True):
+        assert request.headers["X-Twilio-Signature"] == signature("tok", "http://app/", form)
+
+
 async def test_the_account_of_the_settings_stands_in_for_an_unknown_one() -> None:
     site = Site()
     await webhooks(site, CallFacts("CA1"), account_sid="AC-set").fetch("http://app/", "POST", {})

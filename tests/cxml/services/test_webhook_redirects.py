@@ -140,5 +140,6 @@ async def test_an_application_cannot_fill_the_memory_with_cookies() -> None:
     hooks = webhooks(site)
     for _ in range(10):
         await hooks.fetch("http://app.example/", "POST", {})
+    assert hooks._session is not None
     assert hooks._session.cookies is not None
     assert len(hooks._session.cookies.jar) <= 70

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from cxml.interpreter.engine import EndReason
+from cxml.interpreter.ending import EndReason
 from tests.support.fake_call import Asked, FakeCall, Reply
 from tests.support.running import START, Stage, doc
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from cxml.interpreter.context import EngineSettings, OnBye
-from cxml.interpreter.engine import EndReason
+from cxml.interpreter.ending import EndReason
 from cxml.interpreter.ports import CallEndedError, TransferKind, TransferResult, WebhookError
 from tests.support.fake_call import BUSY, TRANSFERRED, Asked, FakeCall, Reply
 from tests.support.running import FALLBACK, START, Stage, doc
@@ -43,6 +43,7 @@ async def test_the_action_gets_the_outcome_by_its_method(method: str) -> None:
     await stage.run()
     parameters = {
         "CxmldReferOutcome": "busy",
+        "CxmldReferConfidence": "high",
         "ReferCallStatus": "busy",
         "ReferSipResponseCode": "202",
         "NotifySipResponseCode": "486",
@@ -76,7 +77,11 @@ async def test_two_transfers_in_one_call_report_their_own_outcomes() -> None:
 async def test_a_refer_without_target_fails_without_answering_and_the_action_decides() -> None:
     stage = stage_with(content='<Refer action="done"/>')
     await stage.run()
-    assert stage.web.to(DONE)[0].extra == {"CxmldReferOutcome": "invalid_target", "ReferCallStatus": "failed"}
+    assert stage.web.to(DONE)[0].extra == {
+        "CxmldReferOutcome": "invalid_target",
+        "CxmldReferConfidence": "high",
+        "ReferCallStatus": "failed",
+    }
     assert stage.call.done == ["hangup"]
 
 
@@ -92,7 +97,7 @@ async def test_an_error_of_ours_counts_as_failed_and_the_document_goes_on() -> N
     with capture_logs() as logs:
         summary = await stage.run()
     assert [line["event"] for line in logs if line.get("exc_info")] == ["transfer_crashed"]
-    assert stage.web.to(DONE)[0].extra == {"CxmldReferOutcome": "failed", "ReferCallStatus": "failed"}
+    assert stage.web.to(DONE)[0].extra == {"CxmldReferOutcome": "failed", "CxmldReferConfidence": "low", "ReferCallStatus": "failed"}
     assert (summary.reason, stage.call.done[-1]) == (EndReason.COMPLETED, "hangup")
 
 
@@ -123,7 +128,7 @@ async def test_a_call_lost_before_the_refer_was_sent_is_failed_without_codes() -
     stage = stage_with(TRANSFERRED, answer_s=1)
     stage.call.peer_hangs_up_after(0.5)
     await stage.run()
-    assert stage.web.to(DONE)[0].extra == {"CxmldReferOutcome": "call_lost", "ReferCallStatus": "failed"}
+    assert stage.web.to(DONE)[0].extra == {"CxmldReferOutcome": "call_lost", "CxmldReferConfidence": "high", "ReferCallStatus": "failed"}
 
 
 async def test_a_port_that_says_the_call_ended_counts_as_lost() -> None:
@@ -195,11 +200,11 @@ MOMENTS = st.none() | st.integers(0, 40).map(lambda tenths: tenths / 4)
     transfer_s=st.sampled_from([0.0, 2.0]),
     action_s=st.sampled_from([0.0, 2.0]),
     bye_after=MOMENTS,
-    cancel_after=MOMENTS,
+    stop_after=MOMENTS,
     fails=st.booleans(),
 )
 async def test_whoever_hangs_up_whenever_the_action_is_called_once(
-    answer_s: float, transfer_s: float, action_s: float, bye_after: float | None, cancel_after: float | None, fails: bool
+    answer_s: float, transfer_s: float, action_s: float, bye_after: float | None, stop_after: float | None, fails: bool
 ) -> None:
     stage = stage_with(TRANSFERRED, answer_s=answer_s, transfer_s=transfer_s)
     stage.serve_raw(START, Reply(doc(REFER), delay_s=0.5))
@@ -207,10 +212,10 @@ async def test_whoever_hangs_up_whenever_the_action_is_called_once(
     if bye_after is not None:
         stage.call.peer_hangs_up_after(bye_after)
     before = asyncio.all_tasks()
-    task = asyncio.get_running_loop().create_task(stage.run())
-    if cancel_after is not None:
-        asyncio.get_running_loop().call_later(cancel_after, task.cancel)
-    await asyncio.wait({task})
+    engine = stage.engine()
+    if stop_after is not None:
+        asyncio.get_running_loop().call_later(stop_after, engine.stop)
+    await engine.run(START)
     started = any(position.pending for position in stage.journal.positions)
     assert len(stage.web.to(DONE)) == (1 if started else 0)
     assert stage.call.is_ended
@@ -221,9 +226,9 @@ async def test_whoever_hangs_up_whenever_the_action_is_called_once(
 
 
 @settings(max_examples=100)
-@given(bye_after=MOMENTS, cancel_after=st.integers(0, 30), again_after=st.integers(0, 12), closing_s=st.sampled_from([0.0, 1.5]))
+@given(bye_after=MOMENTS, stop_after=st.integers(0, 30), cancel_after=st.integers(0, 12), closing_s=st.sampled_from([0.0, 1.5]))
 async def test_a_hard_stop_calls_the_action_at_most_once_and_loses_nothing_that_is_owed(
-    bye_after: float | None, cancel_after: int, again_after: int, closing_s: float
+    bye_after: float | None, stop_after: int, cancel_after: int, closing_s: float
 ) -> None:
     stage = stage_with(TRANSFERRED, answer_s=1, transfer_s=2, closing_s=closing_s)
     stage.serve_raw(DONE, Reply(doc("<Pause/>"), delay_s=2))
@@ -231,9 +236,10 @@ async def test_a_hard_stop_calls_the_action_at_most_once_and_loses_nothing_that_
         stage.call.peer_hangs_up_after(bye_after)
     before = asyncio.all_tasks()
     loop = asyncio.get_running_loop()
-    task = loop.create_task(stage.run())
-    loop.call_later(cancel_after / 4, task.cancel)
-    loop.call_later((cancel_after + again_after) / 4, task.cancel)
+    engine = stage.engine()
+    task = loop.create_task(engine.run(START))
+    loop.call_later(stop_after / 4, engine.stop)
+    loop.call_later((stop_after + cancel_after) / 4, task.cancel)
     await asyncio.wait({task})
     delivered = stage.journal.forgotten == [stage.call.sid]
     started = any(position.pending for position in stage.journal.positions)

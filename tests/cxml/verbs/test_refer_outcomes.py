@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from cxml.interpreter.context import OnBye
 from cxml.interpreter.ports import TransferKind, TransferResult
 from cxml.verbs.refer import action_parameters, call_status
+from sipua.usage.subscription.outcome import Doubt
 from tests.support.tables import SPEC, read_table
 
 FILE = SPEC / "refer-outcomes.md"
@@ -24,7 +25,7 @@ def result_of(row: dict[str, str]) -> TransferResult:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["row"])
 def test_row_gives_the_parameters_of_the_table(row: dict[str, str]) -> None:
     expected = {name: row[name] for name in VENDORS if row[name] != "–"}
-    assert action_parameters(result_of(row)) == {"CxmldReferOutcome": row["kind"], **expected}
+    assert action_parameters(result_of(row)) == {"CxmldReferOutcome": row["kind"], "CxmldReferConfidence": "high", **expected}
 
 
 def test_every_row_has_a_name_of_its_own() -> None:
@@ -71,12 +72,15 @@ def test_on_bye_changes_nothing_when_the_refer_was_not_accepted_or_we_hung_up(on
         st.just(0) | st.integers(200, 699),
         st.just(0) | st.integers(100, 699),
         st.booleans(),
+        st.just("x"),
+        st.sampled_from(["", *Doubt]),
     ),
     st.sampled_from(OnBye),
 )
 def test_any_result_gives_only_documented_parameters(result: TransferResult, on_bye: OnBye) -> None:
     parameters = action_parameters(result, on_bye)
     assert parameters.pop("CxmldReferOutcome") == result.kind.value
+    assert parameters.pop("CxmldReferConfidence") == ("low" if result.doubt else "high")
     assert set(parameters) <= set(VENDORS)
     assert parameters.get("ReferCallStatus", "failed") in STATUSES
     assert ("NotifySipResponseCode" in parameters) == (result.notify_code > 0)

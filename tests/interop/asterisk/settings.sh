@@ -11,7 +11,9 @@ STAMP=$ROOTFS/.cxmld-installed
 # Everything binds this address; ./run insists on 127.0.0.0/8.
 : "${ASTERISK_HOST:=127.0.0.1}"
 : "${ASTERISK_SIP_PORT:=5070}"                          # UDP and TCP
-: "${ASTERISK_TLS_PORT:=$((ASTERISK_SIP_PORT + 1))}"    # TLS, self-signed
+: "${ASTERISK_TLS_PORT:=$((ASTERISK_SIP_PORT + 1))}"    # TLS
+: "${ASTERISK_TLS_FILES:=}"                             # folder with cert.pem, key.pem, ca.pem; empty: self-signed
+: "${ASTERISK_TLS_MUTUAL:=no}"                          # yes: both sides show certificates of ca.pem
 : "${ASTERISK_HTTP_PORT:=8088}"                         # ARI
 : "${ASTERISK_AMI_PORT:=5038}"                          # AMI
 : "${ASTERISK_RTP_START:=20000}"
@@ -34,13 +36,21 @@ die() { echo "${0##*/}: $*" >&2; exit 1; }
 # placeholders replaced; DIR is the instance folder as Asterisk sees it.
 fill_config() {
     local f n
-    mkdir -p "$3"/{etc,run,log,db,spool,cache}
+    mkdir -p "$3"/{etc,run,log,db,spool,cache,tls}
+    if [ -n "$ASTERISK_TLS_FILES" ]; then
+        cp "$ASTERISK_TLS_FILES"/{cert,key,ca}.pem "$3/tls/"
+    else
+        openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=localhost -addext "subjectAltName=DNS:localhost,IP:$ASTERISK_HOST" \
+            -keyout "$3/tls/key.pem" -out "$3/tls/cert.pem" 2>/dev/null
+        cp "$3/tls/cert.pem" "$3/tls/ca.pem"
+    fi
     for f in "$HERE"/config/*.conf; do
         sed -e "s#@DIR@#$1#g" \
             -e "s#@MODDIR@#$2#g" \
             -e "s#@HOST@#$ASTERISK_HOST#g" \
             -e "s#@SIP_PORT@#$ASTERISK_SIP_PORT#g" \
             -e "s#@TLS_PORT@#$ASTERISK_TLS_PORT#g" \
+            -e "s#@TLS_MUTUAL@#$ASTERISK_TLS_MUTUAL#g" \
             -e "s#@HTTP_PORT@#$ASTERISK_HTTP_PORT#g" \
             -e "s#@AMI_PORT@#$ASTERISK_AMI_PORT#g" \
             -e "s#@RTP_START@#$ASTERISK_RTP_START#g" \

@@ -107,6 +107,9 @@ class Bench:
     def on_initial_request(self, transaction: ServerTransaction) -> None:
         self.initial.append(transaction.request.method)
 
+    def answer_alone(self, request: Request, tag: str) -> Response | None:
+        return None if request.method == "INVITE" else make_response(request, 603, to_tag=tag)
+
     def receive(self, method: str, *headers: tuple[str, str], cseq: int = 11, to_tag: str = "b1") -> list[int]:
         """Let a request come; return the statuses that it was answered."""
         request = make_request(method, cseq=cseq, to_tag=to_tag)

@@ -112,6 +112,14 @@ def test_what_opens_a_dialog_needs_a_contact() -> None:
         DialogState.from_uac(sent, answer(sent, 200, ""))
 
 
+def test_a_caller_of_rfc_2543_is_reached_at_its_from_when_it_sends_no_contact() -> None:
+    older = request("INVITE", branch="")
+    assert DialogState.from_uas(older, "t").remote_target == "sip:alice@192.0.2.1"
+    older.headers.add("Contact", "*")
+    with pytest.raises(ParseError):
+        DialogState.from_uas(older, "t")
+
+
 @pytest.mark.parametrize("contact", ["<tel:+4912>", "<mailto:x@y>"])
 def test_a_contact_that_is_no_sip_uri_opens_no_dialog_but_an_early_one(contact: str) -> None:
     sent = invite()

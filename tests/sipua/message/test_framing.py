@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipua.message import Broken, Frame, Message, Ping, Request, StreamFramer
+from sipua.message.parser import MAX_LINE_BYTES
 
 HEAD = (
     b"Via: SIP/2.0/TCP 192.0.2.1:5060;branch=z9hG4bKb1\r\n"
@@ -128,3 +129,39 @@ def test_any_bytes_raise_nothing(chunks: list[bytes]) -> None:
     for chunk in chunks:
         if any(isinstance(frame, Broken) and frame.fatal for frame in framer.feed(chunk)):
             break
+
+
+@pytest.mark.parametrize("line", [b"GET / HTTP/1.1", b"\x16\x03\x01\x02", b"SIP/2.0 99999 OK", b"INVITE sip:a@b HTTP/1.1", b" "])
+def test_a_first_line_that_begins_no_message_is_not_waited_on(line: bytes) -> None:
+    framer = StreamFramer()
+    assert framer.feed(line) == []
+    (frame,) = framer.feed(b"\r\nVia: SIP/2.0/TCP 192.0.2.1\r\n")
+    assert isinstance(frame, Broken)
+    assert frame.fatal
+
+
+def test_a_first_line_is_judged_once_and_for_each_message_anew() -> None:
+    framer = StreamFramer()
+    assert framer.feed(b"INFO sip:a@b SIP/2.0\r\n") == []
+    (broken,) = framer.feed(b"junk\r\n\r\n")
+    assert isinstance(broken, Broken)
+    framer = StreamFramer()
+    assert bodies(framer.feed(info(b"one"))) == [b"one"]
+    (frame,) = framer.feed(b"junk\r\nmore")
+    assert isinstance(frame, Broken)
+
+
+def test_a_body_without_a_length_loses_the_boundary() -> None:
+    """RFC 3261 §20.14: on a stream Content-Length is mandatory."""
+    (frame,) = StreamFramer().feed(info(b"body").replace(b"Content-Length: 4", b"Content-Type: text/plain"))
+    assert isinstance(frame, Broken)
+    assert (frame.fatal, frame.error.status) == (True, 400)
+    assert frame.error.message is not None
+
+
+def test_a_first_line_without_end_is_refused_at_the_limit_of_a_line() -> None:
+    framer = StreamFramer()
+    assert framer.feed(b"INVITE sip:" + b"a" * (MAX_LINE_BYTES - 11)) == []
+    (frame,) = framer.feed(b"a")
+    assert isinstance(frame, Broken)
+    assert (frame.fatal, frame.error.status) == (True, 513)

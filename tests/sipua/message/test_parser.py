@@ -1,5 +1,8 @@
 """Datagrams to messages (RFC 3261 §7, §18.3)."""
 
+import contextlib
+import gc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,6 +85,8 @@ def test_white_space_behind_the_request_line_is_passed_over() -> None:
         b"INV{ITE sip:b@c SIP/2.0",
         b" INVITE sip:b@c SIP/2.0",
         b"INVITE sip:b@c HTTP/1.1",
+        b"INVITE sip:b@c\r\n SIP/2.0",
+        b"INVITE sip:b@c SIP/2.0\r\n ",
     ],
 )
 def test_a_broken_request_line_is_refused(line: bytes) -> None:
@@ -254,3 +259,33 @@ def test_a_valid_message_with_damage_gives_a_message_or_a_message_error(data: st
         assert again.headers == message.headers
         assert again.body == message.body
         assert again.start_line == message.start_line
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"Content-Length: 4", b"Content-Length: four"),
+        (b"Content-Length: 4", b"Content-Length: 99999"),
+        (b"Content-Length: 4", b"Content-Length: 5"),
+        (b"CSeq: 1 INVITE", b"CSeq 1 INVITE"),
+        (b"CSeq: 1 INVITE", b"CSeq: 1 BYE"),
+        (b"CSeq: 1 INVITE", b"CSeq: one"),
+        (b"CSeq: 1 INVITE", b"X: " + b"x" * MAX_LINE_BYTES),
+        (b"INVITE sip:bob", b"INVITE bob"),
+        (b"SIP/2.0\r\n", b"SIP/3.0\r\n"),
+        (b"SIP/2.0\r\n", b"SIP\r\n"),
+    ],
+)
+def test_a_refused_message_leaves_no_circle(old: bytes, new: bytes) -> None:
+    data = INVITE.replace(old, new, 1)
+    with pytest.raises(MessageError):
+        parse_message(data)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            with contextlib.suppress(MessageError):
+                parse_message(data)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sipua.errors import ParseError
 from sipua.message import CSeq, Via
+from tests.support.strategies import vias
 
 
 def test_all_parts_are_read() -> None:
@@ -71,6 +72,17 @@ def test_with_param_and_text() -> None:
     )
     assert str(via) == "SIP/2.0/UDP h:5060;branch=z9hG4bK1;rport"
     assert str(Via("TCP", "h")) == "SIP/2.0/TCP h"
+
+
+@given(vias(), st.text('<>";=a ', max_size=6), st.booleans())
+def test_what_was_written_reads_as_it_would_anyway(via: Via, odd: str, has_rport: bool) -> None:
+    text = f"{via};x{odd}"
+    try:
+        read = Via.parse(text)
+    except ParseError:
+        return
+    written = read.with_params(received="192.0.2.1", **({"rport": "5"} if has_rport else {})).written()
+    assert Via.parse(written) == Via.parse_any(written)
 
 
 def test_cseq() -> None:

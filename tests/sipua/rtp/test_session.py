@@ -1,16 +1,18 @@
 """RTP sessions: rules with a fake transport in virtual time, then real sockets on loopback."""
 
 import asyncio
+import gc
 import itertools
 import random
 import socket
+import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 import uvloop
 
-from sipua.errors import LimitError, TransportError
+from sipua.errors import TransportError
 from sipua.rtp import PortAllocator, RtpPacket, RtpSession, SilenceClock, build_packet, parse_packet
 from sipua.sdp import AgreedCodec, Codec, Direction, Negotiated
 
@@ -294,9 +296,30 @@ class TestRealSockets:
             session = await RtpSession.open("127.0.0.1", ports)
             assert session.local_port == low + 2
             assert ports.lent == 1
-            session.close()
-            with pytest.raises(LimitError, match="0 in use, 2 at rest"):
+            with pytest.raises(TransportError, match="no RTP port could be bound"):
                 await RtpSession.open("127.0.0.1", ports)
+            session.close()
+        await asyncio.sleep(0)
+
+    async def test_a_port_that_another_holds_leaves_nothing_to_the_collector(self) -> None:
+        """An error that is kept holds the frame that keeps it, and with it the session."""
+        made: list[weakref.ref[RtpSession]] = []
+
+        class Counted(RtpSession):
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                super().__init__(*arguments, **options)
+                made.append(weakref.ref(self))
+
+        low, high = free_range(2)
+        gc.disable()
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+                other.bind(("127.0.0.1", low))
+                session = await Counted.open("127.0.0.1", PortAllocator(low, high))
+            assert [held() for held in made] == [None, session]
+        finally:
+            gc.enable()
+        session.close()
         await asyncio.sleep(0)
 
     async def test_an_address_that_is_not_ours_is_a_transport_error_at_once(self) -> None:

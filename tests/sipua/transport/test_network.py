@@ -1,15 +1,19 @@
 """The real network on loopback: small, and in real time."""
 
 import asyncio
+import gc
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import uvloop
 
 from sipua.errors import TransportError
 from sipua.transport import AsyncioNetwork, Endpoint, TransportLayer
-from tests.support.transport import Recorder, ask, options
+from sipua.transport.advertised import Advertised
+from sipua.transport.own import OwnAddresses
+from sipua.transport.route import parse_endpoint
+from tests.support.transport import Recorder, ask, gone_when_closed, options
 
 
 def has_ipv6() -> bool:
@@ -49,6 +53,38 @@ async def test_request_and_response_cross_real_sockets(layers: tuple[Recorder, R
     via = bob.requests[0][0].via
     assert (via.host.strip("[]"), via.port, via.received) == (host, mine.port, host)
     assert channel.remote == where
+
+
+async def test_a_connection_leaves_from_the_address_of_our_listener(layers: tuple[Recorder, Recorder]) -> None:
+    """RFC 3261 §18.1.1: where the machine has other addresses, too, Via names one at which we are reached."""
+    alice, bob = layers
+    mine = await alice.layer.listen("tcp:127.0.0.6:0")
+    channel = await ask(alice.layer, await bob.layer.listen("tcp:127.0.0.1:0"))
+    await alice.wait(lambda alice: len(alice.responses) == 1)
+    via = bob.requests[0][0].via
+    assert (channel.local.host, via.host, via.port, via.received) == ("127.0.0.6", mine.host, mine.port, "127.0.0.6")
+
+
+@pytest.mark.parametrize(
+    ("listening", "target", "usual", "source"),
+    [
+        (["tcp:10.0.0.6:5060"], "tcp:10.0.0.5:5060", "10.0.0.7", "10.0.0.6"),
+        (["tcp:10.0.0.6:5060"], "tcp:10.0.0.5:5060", "10.0.0.6", ""),
+        (["tcp:198.51.100.6:5060", "tcp:10.0.0.6:5060"], "tcp:10.0.0.5:5060", "10.0.0.6", ""),
+        (["tcp:0.0.0.0:5060"], "tcp:10.0.0.5:5060", "10.0.0.7", ""),
+        (["tcp:127.0.0.1:5060"], "tcp:10.0.0.5:5060", "10.0.0.7", ""),
+        (["udp:10.0.0.6:5060", "tls:10.0.0.6:5061"], "tcp:10.0.0.5:5060", "10.0.0.7", ""),
+        (["tcp:[2001:db8::6]:5060"], "tcp:10.0.0.5:5060", "10.0.0.7", ""),
+        (["tcp:[2001:db8::6]:5060"], "tcp:[2001:db8::5]:5060", "2001:db8::7", "2001:db8::6"),
+        (["tcp:10.0.0.6:5060"], "tcp:10.0.0.5:5060", None, ""),
+    ],
+)
+def test_a_connection_leaves_from_a_listener_unless_the_routing_table_does_so(
+    listening: list[str], target: str, usual: str | None, source: str
+) -> None:
+    own = OwnAddresses(Advertised())
+    own.listening += map(parse_endpoint, listening)
+    assert own.source_to(parse_endpoint(target), lambda _host: usual) == source
 
 
 async def test_a_large_request_falls_back_to_udp_when_tcp_is_refused(layers: tuple[Recorder, Recorder]) -> None:
@@ -112,6 +148,25 @@ async def test_a_connection_that_the_peer_closes_is_noticed(layers: tuple[Record
         await alice.layer.channel_to(where)
 
 
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_closed_connection_is_gone_without_the_collector(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """On both sides: the daemon lets the collector run only when memory has grown."""
+
+    async def scenario() -> None:
+        alice, bob = Recorder(TransportLayer()), Recorder(TransportLayer(), answer=200)
+        try:
+            where = await bob.layer.listen("tcp:127.0.0.1:0")
+            await ask(alice.layer, where)
+            await alice.wait(lambda alice: len(alice.responses) == 1)
+            await gone_when_closed(alice.responses, bob.requests)
+        finally:
+            await alice.layer.aclose()
+            await bob.layer.aclose()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(scenario())
+
+
 async def test_the_source_address_of_a_loopback_peer_is_loopback() -> None:
     assert AsyncioNetwork().source_for("127.0.0.1") == "127.0.0.1"
 
@@ -133,3 +188,40 @@ def test_the_real_network_works_on_uvloop_too() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(scenario())
+
+
+OPTIONS = b"OPTIONS sip:b@h SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\n"
+END = b"CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "data", [b"", OPTIONS[:60], b"HELO\r\n\r\n", OPTIONS + b"Call-ID\r\n" + END, OPTIONS + END, OPTIONS + b"Call-ID: 1\r\n" + END]
+)
+async def test_a_connection_that_was_closed_leaves_no_circle(layers: tuple[Recorder, Recorder], data: bytes) -> None:
+    _, bob = layers
+    where = await bob.layer.listen("tcp:127.0.0.1:0")
+
+    async def visit() -> None:
+        reader, writer = await asyncio.open_connection(where.host, where.port)
+        writer.write(data)
+        writer.write_eof()
+        async with asyncio.timeout(5):
+            await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    await visit()
+    await asyncio.sleep(0)
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for _ in range(5):
+            await visit()
+        await asyncio.sleep(0.01)
+        bob.requests.clear()
+        gc.collect()
+        left = {type(each).__name__ for each in gc.garbage}
+        assert not left & {"Connection", "_StreamProtocol", "MessageError", "Request", "Broken"}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()

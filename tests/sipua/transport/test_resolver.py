@@ -82,9 +82,13 @@ async def test_records_and_names_are_bounded_and_an_empty_answer_is_a_failure() 
     assert resolver.resolve_now(Uri.parse("sip:n9")) is not None
 
 
-async def test_tls_is_refused() -> None:
-    with pytest.raises(TransportError, match="TLS is not supported yet"):
-        await Resolver(Names()).resolve(Uri.parse("sips:b@192.0.2.1"))
+@pytest.mark.parametrize("uri", ["sips:B@Pbx.Example", "sip:b@pbx.example;transport=tls"])
+async def test_the_endpoints_of_a_tls_target_carry_the_domain_that_was_asked_for(uri: str) -> None:
+    """RFC 5922 §4: the certificate must stand for the domain of the URI."""
+    names = Names()
+    names.names["pbx.example"] = ["192.0.2.1", "192.0.2.2"]
+    expected = [Endpoint("TLS", "192.0.2.1", 5061, "pbx.example"), Endpoint("TLS", "192.0.2.2", 5061, "pbx.example")]
+    assert await Resolver(names).resolve(Uri.parse(uri)) == expected
 
 
 async def test_closing_ends_a_look_up_that_runs() -> None:

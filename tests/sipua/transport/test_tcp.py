@@ -96,7 +96,7 @@ async def test_on_close_listeners_are_called_once_unless_taken_back() -> None:
 
 async def test_a_connection_that_nobody_needs_is_closed_when_idle_and_one_with_a_listener_stays() -> None:
     async with Pair() as pair:
-        channel = await pair.alice.layer.channel_to(pair.bob_at("TCP"))
+        channel = await ask(pair.alice.layer, pair.bob_at("TCP"))
         undo = channel.on_close(lambda: None)
         await asyncio.sleep(5000)
         assert channel.is_open
@@ -108,7 +108,7 @@ async def test_a_connection_that_nobody_needs_is_closed_when_idle_and_one_with_a
 
 async def test_both_ends_keep_a_connection_alive_with_pings_that_are_answered() -> None:
     async with Pair() as pair:
-        channel = await pair.alice.layer.channel_to(pair.bob_at("TCP"))
+        channel = await ask(pair.alice.layer, pair.bob_at("TCP"))
         channel.on_close(lambda: None)
         await asyncio.sleep(1000)
         pings = [packet.time for packet in pair.network.packets if packet.data == b"\r\n\r\n"]

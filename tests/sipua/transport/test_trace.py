@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from sipua.transport.trace import LOG_INTERVAL, LogLimiter, redact
 
 
-@pytest.mark.parametrize("name", [b"Authorization", b"Proxy-Authorization", b"AUTHORIZATION", b"authorization \t"])
+@pytest.mark.parametrize(
+    "name",
+    [b"Authorization", b"Proxy-Authorization", b"AUTHORIZATION", b"authorization \t", b"Authentication-Info", b"proxy-authentication-info"],
+)
 def test_credentials_are_taken_out_folded_lines_included(name: bytes) -> None:
     data = b"REGISTER sip:r SIP/2.0\r\n" + name + b": Digest username=a,\r\n response=secret,\r\n\tnonce=secret\r\nTo: <sip:a>\r\n\r\nbody"
     redacted = redact(data)

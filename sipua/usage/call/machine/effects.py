@@ -13,6 +13,7 @@ class EndedBy(StrEnum):
     PEER = "peer"
     NO_ACK = "no-ack"
     LOST = "lost"
+    EXPIRED = "expired"
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,11 @@ class OutgoingInvite:
         over = self._over(EndedBy.LOST)
         return [SendBye(), *over] if over else []
 
+    def expired(self) -> list[Effect]:
+        """The session timer has run out (RFC 4028 §10)."""
+        over = self._over(EndedBy.EXPIRED)
+        return [SendBye(), *over] if over else []
+
     def tick(self, now: float) -> list[Effect]:
         """Handle what is due."""
         return self.cancel() if "ring" in self.timers.due(now) else []

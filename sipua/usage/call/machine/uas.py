@@ -29,10 +29,13 @@ _WAITING = (IncomingState.ACCEPTED, IncomingState.CLOSING)
 class IncomingInvite:
     """Answers one INVITE; every input returns its effects."""
 
+    __slots__ = ("_progress", "_timing", "_wait", "state", "timers")
+
     def __init__(self, timing: Timing) -> None:
         self.state = IncomingState.RECEIVED
         self.timers = TimerSet()
-        self._wait = AckWait(timing, self.timers)
+        self._timing = timing
+        self._wait: AckWait | None = None
         self._progress = 180
 
     def ring(self, status: int, now: float) -> list[Effect]:
@@ -49,7 +52,8 @@ class IncomingInvite:
         if self.state not in _UNANSWERED:
             return []
         self._enter(IncomingState.ACCEPTED)
-        self.timers.stop("progress")
+        self.timers.clear()
+        self._wait = AckWait(self._timing, self.timers)
         return self._wait.start(now)
 
     def reject(self, status: int, reason: str | None = None) -> list[Effect]:
@@ -58,6 +62,18 @@ class IncomingInvite:
             return []
         self._enter(IncomingState.ENDED)
         return [Respond(status, reason), Over(EndedBy.LOCAL)]
+
+    def unacknowledged(self) -> list[Effect]:
+        """No PRACK came for a reliable provisional response (RFC 3262 §3)."""
+        if self.state not in _UNANSWERED:
+            return []
+        self._enter(IncomingState.ENDED)
+        return [Respond(504), Over(EndedBy.NO_ACK)]
+
+    def expire_after(self, seconds: float, now: float) -> None:
+        """The caller waits no longer than *seconds* for a final answer (RFC 3261 §13.3.1)."""
+        if self.state in _UNANSWERED:
+            self.timers.start("expires", now + seconds)
 
     def cancel(self) -> list[Effect]:
         """CANCEL came; after a final answer it has no effect (RFC 3261 §9.2)."""
@@ -74,9 +90,10 @@ class IncomingInvite:
 
     def ack(self) -> list[Effect]:
         """The ACK for the 200 came."""
-        if self.state is IncomingState.ACCEPTED:
+        if self.state is IncomingState.ACCEPTED and self._wait is not None:
             self._enter(IncomingState.CONFIRMED)
-            return self._wait.acked()
+            wait, self._wait = self._wait, None
+            return wait.acked()
         if self.state is IncomingState.CLOSING:
             self._enter(IncomingState.ENDED)
             return [Confirmed(), SendBye(), Over(EndedBy.LOCAL)]
@@ -97,10 +114,17 @@ class IncomingInvite:
 
     def lost(self) -> list[Effect]:
         """The peer has lost the dialog, or the transport is gone for good."""
-        if self.state in (IncomingState.CONFIRMED, *_WAITING):
+        if self.state is IncomingState.CONFIRMED or self.state in _WAITING:
             self._enter(IncomingState.ENDED)
             return [SendBye(), Over(EndedBy.LOST)]
         return []
+
+    def expired(self) -> list[Effect]:
+        """The session timer has run out (RFC 4028 §10); it runs from the ACK on."""
+        if self.state is not IncomingState.CONFIRMED:
+            return []
+        self._enter(IncomingState.ENDED)
+        return [SendBye(), Over(EndedBy.EXPIRED)]
 
     def abandon(self) -> list[Effect]:
         """The agent closes: an ACK that is missing can't be waited for, so BYE leaves without it (docs/spec/invite.md)."""
@@ -113,13 +137,15 @@ class IncomingInvite:
         """Handle what is due."""
         effects: list[Effect] = []
         for name in self.timers.due(now):
+            if name == "expires":
+                return [*effects, *self._given_up_by_peer()]
             if name == "progress":
                 effects += self.ring(self._progress, now)
             elif name == "ack":
                 by = EndedBy.LOCAL if self.state is IncomingState.CLOSING else EndedBy.NO_ACK
                 self._enter(IncomingState.ENDED)
                 return [*effects, Confirmed(), SendBye(), Over(by)]
-            elif name == "retransmit":
+            elif name == "retransmit" and self._wait is not None:
                 effects += self._wait.repeat(now)
         return effects
 

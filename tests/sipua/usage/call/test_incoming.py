@@ -253,14 +253,17 @@ async def test_broken_offer_is_answered_400_or_488() -> None:
 @pytest.mark.parametrize(
     ("headers", "status", "name", "value"),
     [
-        ((("Content-Type", "text/plain"),), 415, "Accept", "application/sdp"),
+        ((("Content-Type", "text/plain"),), 415, "Accept", "application/sdp, multipart/mixed"),
         ((("Content-Encoding", "gzip"),), 415, "Accept-Encoding", "identity"),
-        ((("Require", "foo, 100rel"),), 420, "Unsupported", "foo, 100rel"),
+        ((("Require", "foo, 100rel, bar"),), 420, "Unsupported", "foo, bar"),
         ((("Contact", ""),), 400, "", ""),
         ((("Contact", "*"),), 400, "", ""),
         ((("Contact", "<<>>"),), 400, "", ""),
         ((("Record-Route", "<sip:a;lr>, <<"),), 400, "", ""),
         ((("Content-Type", ";;"),), 400, "", ""),
+        ((("Accept", "text/plain, message/sipfrag"),), 406, "", ""),
+        ((("Accept", "application/sdp;q=0.00"),), 406, "", ""),
+        ((("Accept", "application/sdp;q=0, ;;"),), 400, "", ""),
     ],
 )
 async def test_invite_that_breaks_a_rule_is_refused(headers: tuple[tuple[str, str], ...], status: int, name: str, value: str) -> None:
@@ -272,6 +275,37 @@ async def test_invite_that_breaks_a_rule_is_refused(headers: tuple[tuple[str, st
             assert header(refusal, name) == value
         assert stage.calls.empty()
         await stage.still_serves()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Contact", "<sips:peer@10.0.0.9>"),
+        ("Contact", "<sip:peer@10.0.0.9;transport=tls>"),
+        ("Contact", "<sip:peer@10.0.0.9;transport=ws>"),
+        ("Record-Route", "<sip:10.0.0.8;transport=tls;lr>"),
+    ],
+)
+async def test_invite_whose_dialog_needs_a_transport_that_we_lack_is_refused(
+    headers: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A call that could be answered and never hung up is none."""
+    async with raw_stage() as stage:
+        stage.peer.send(stage.peer.new("INVITE", headers, body=OFFER))
+        await stage.peer.response("480 INVITE")
+        assert stage.calls.empty()
+        await stage.still_serves()
+    assert "no way to" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/sdp", "text/plain, APPLICATION/SDP;level=1", "application/*;q=0.1", "*/*", "application/sdp;q=0.01"]
+)
+async def test_accept_that_has_room_for_a_description_is_fine(accept: str) -> None:
+    async with raw_stage() as stage:
+        call, _ = await stage.incoming(("Accept", accept))
+        await call.reject(486)
+        await stage.peer.response("486 INVITE")
 
 
 async def test_foreign_body_with_optional_handling_is_passed_over() -> None:
@@ -290,7 +324,7 @@ async def test_request_uri_of_another_scheme_gets_416() -> None:
 @pytest.mark.parametrize(
     ("method", "status"),
     [
-        ("PRACK", 405),
+        ("PRACK", 481),
         ("MESSAGE", 405),
         ("PUBLISH", 405),
         ("REGISTER", 405),

@@ -44,6 +44,7 @@ GLARE = read_table(TABLE, "re-INVITE and UPDATE")
 INCOMING_WAYS: dict[str, tuple[str, ...]] = {
     "received": (),
     "ringing": ("ring 180",),
+    "ringing, expires": ("ring 180", "expire"),
     "accepted": ("accept",),
     "closing": ("accept", "hangup"),
     "confirmed": ("accept", "ack"),
@@ -62,7 +63,7 @@ def incoming(state: str) -> IncomingInvite:
     made = IncomingInvite(Timing())
     for event in INCOMING_WAYS[state]:
         play_incoming(made, event)
-    assert made.state.value == state
+    assert made.state.value == state.partition(",")[0]
     return made
 
 
@@ -97,7 +98,7 @@ def kinds(rows: list[dict[str, str]], state: str) -> set[str]:
     return {row["Event"].split()[0] if row["Event"][0] in "rf" else row["Event"] for row in rows if row["State"] == state}
 
 
-@pytest.mark.parametrize("state", INCOMING_WAYS)
+@pytest.mark.parametrize("state", [state for state in INCOMING_WAYS if "," not in state])
 def test_an_event_without_a_row_does_nothing_to_an_incoming_invite(state: str) -> None:
     known = kinds(INCOMING, state)
     for event in INCOMING_EVENTS:
@@ -123,7 +124,7 @@ def test_an_event_without_a_row_does_nothing_to_an_outgoing_invite(state: str) -
 
 
 def test_the_tables_name_every_state() -> None:
-    assert {row["State"] for row in INCOMING} == {state.value for state in IncomingState}
+    assert {row["State"].partition(",")[0] for row in INCOMING} == {state.value for state in IncomingState}
     assert {row["State"] for row in OUTGOING} == {state.value for state in OutgoingState}
 
 
@@ -250,7 +251,8 @@ def update_without_offer() -> str:
     """Ask the user of the rules: UPDATE without an offer opens nothing, so nothing that is pending refuses it."""
     answers: list[Response] = []
     message = request("UPDATE")
-    session = SimpleNamespace(dialog=SimpleNamespace(state=SimpleNamespace(refresh_target=lambda _: None), contact="<sip:us@192.0.2.7>"))
+    dialog = SimpleNamespace(state=SimpleNamespace(refresh_target=lambda _: None), contact="<sip:us@192.0.2.7>")
+    session = SimpleNamespace(dialog=dialog, timer=SimpleNamespace(refusal=lambda _: None, accept=lambda *_: None))
     reinvites = Reinvites(cast("Any", session))
     for pending in Pending:
         reinvites._ours = pending is Pending.OURS

@@ -158,6 +158,18 @@ def test_shortened_subscription_ends_64_t1_later_unless_it_ends_sooner() -> None
     assert ended.timers.next_deadline is None
 
 
+def test_what_was_shortened_is_not_granted_again() -> None:
+    machine = reach("active")
+    machine.shorten(NOW, 50.0)
+    for number in range(2, 100):
+        machine.notify(NotifyInfo(number, None, "active", 600), NOW + number / 10)
+    assert machine.timers.next_deadline == NOW + 50
+    waiting = reach("notify_wait")
+    waiting.shorten(NOW)
+    waiting.notify(NotifyInfo(2, None, "active", 600), NOW + 1)
+    assert waiting.timers.next_deadline == NOW + 32
+
+
 def test_415_says_what_is_accepted() -> None:
     assert reach("active").notify(notify("active wrong type"), NOW)[0] == AnswerNotify(415, (("Accept", "text/plain"),))
 

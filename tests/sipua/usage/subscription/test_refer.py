@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sipua.message import Request, parse_message
 from sipua.timers import Timing
 from sipua.usage.subscription.machine import AnswerNotify
-from sipua.usage.subscription.outcome import TransferKind, TransferOutcome
+from sipua.usage.subscription.outcome import Doubt, TransferKind, TransferOutcome
 from sipua.usage.subscription.package import NotifyInfo
 from sipua.usage.subscription.refer import Concluded, Progress, ReferSettings, ReferState, ReferTransfer
 from tests.support.transfers import START, TransferWalk, make_notify
@@ -92,6 +92,15 @@ class TestMatching:
         run = TransferWalk().run("REFER 202; NOTIFY 180 active expires=60; BYE out")
         assert run.outcomes
         assert run.transfer.matches(None)
+
+    @pytest.mark.parametrize("end", ["BYE out", "BYE in; linger", "NOTIFY 486 active", "timer verb"])
+    def test_reports_that_never_end_do_not_keep_a_transfer_that_is_reported(self, end: str) -> None:
+        run = TransferWalk().run(f"REFER 202; NOTIFY 180 active expires=600; {end}")
+        (reported_at,) = run.concluded_at
+        while run.ended_at is None:
+            assert run.now < reported_at + 200
+            run.run("NOTIFY 180 active expires=600; wait 10")
+        assert round(run.ended_at - reported_at, 3) == (32 if "486" in end else 180)
 
 
 class TestRetryAdvice:
@@ -266,7 +275,8 @@ def test_notifies_as_asterisk_sends_them(codes: list[int], kind: TransferKind) -
         info = real_notify(ASTERISK, cseq, state, b"SIP/2.0 %d Reason\r\n" % code)
         assert transfer.matches(info.event_id)
         transfer.notify(info, START + 1.5)
-    assert transfer.outcome == TransferOutcome(kind, 202, codes[-1], notified=True, detail=f"NOTIFY {codes[-1]} Reason")
+    doubt = Doubt.CUT_SHORT if codes == [100, 180, 200] else Doubt.NONE
+    assert transfer.outcome == TransferOutcome(kind, 202, codes[-1], notified=True, detail=f"NOTIFY {codes[-1]} Reason", doubt=doubt)
     assert transfer.state is ReferState.TERMINATED
 
 

@@ -220,3 +220,34 @@ async def test_a_subscribe_ends_the_subscription_with_a_last_notify() -> None:
         dialog.send("SUBSCRIBE", event, ("Expires", "60"))
         await stage.peer.response("403 SUBSCRIBE")
         await dialog.bye()
+
+
+@pytest.mark.parametrize("is_accepted", [True, False])
+async def test_only_a_refer_that_is_accepted_refreshes_the_target(is_accepted: bool) -> None:
+    """RFC 3261 §12.2.2: a request that is refused changes nothing."""
+    async with raw_stage() as stage:
+        _, transfer = await referred(stage, ("Contact", "<sip:moved@10.0.0.2:5060>"))
+        if is_accepted:
+            transfer.accept()
+            stage.peer.reply(await stage.peer.request("NOTIFY"), 481)
+        else:
+            transfer.reject()
+        (call,) = stage.agent.calls
+        await call.hangup()
+        assert ("moved" in (await stage.peer.request("BYE")).uri) is is_accepted
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_only_a_notify_that_is_accepted_refreshes_the_target(status: int) -> None:
+    async with raw_stage() as stage:
+        call, dialog = await stage.established()
+        running = stage.soon(call.transfer("sip:carol@10.0.0.3"))
+        stage.peer.reply(await stage.peer.request("REFER"), 202)
+        body, state = (200, "terminated;reason=noresource") if status == 200 else (b"rubbish", "active;expires=60")
+        dialog.notify(body, state, ("Contact", "<sip:moved@10.0.0.2:5060>"))
+        await stage.peer.response(f"{status} NOTIFY", 0.1)
+        if status != 200:
+            dialog.notify(200, "terminated;reason=noresource", ("Contact", ""))
+        await running
+        await call.hangup()
+        assert ("moved" in (await stage.peer.request("BYE")).uri) is (status == 200)

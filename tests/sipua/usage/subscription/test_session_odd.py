@@ -7,9 +7,10 @@ import pytest
 from sipua.auth import Credential
 from sipua.message import make_response
 from sipua.timers import Timing
+from sipua.usage.call.machine.effects import EndedBy
 from sipua.usage.subscription.outcome import TransferKind
 from sipua.usage.subscription.refer import ReferSettings
-from sipua.usage.subscription.session import TransferSession
+from sipua.usage.subscription.session import TOLD_AS, TransferSession
 from tests.support.raw_peer import armed_timers, header, raw_stage
 from tests.support.raw_transfer import OVER, TARGET, notified, transferring
 
@@ -291,12 +292,13 @@ async def test_transfer_that_its_caller_gives_up_answers_no_challenge_and_leaves
         await dialog.bye()
 
 
-async def test_transfer_that_is_closed_before_its_refer_leaves_sends_nothing_and_arms_nothing() -> None:
+async def test_transfer_that_is_closed_before_its_refer_leaves_sends_nothing_and_arms_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async with raw_stage(is_quiet=False) as stage:
         call, _ = await stage.established()
         before = armed_timers()
+        monkeypatch.setattr(stage.agent.transports, "channel_now", lambda *_: None)
         running = stage.soon(call.transfer(TARGET, settle_s=0.0))
-        await asyncio.sleep(0)  # the REFER is on its way to its task
+        await asyncio.sleep(0)  # the REFER is on its way to its task, which has to find a channel first
         stage.agent.dialogs.close()
         assert (await running).kind is TransferKind.LOCAL_HANGUP
         await asyncio.sleep(0.1)
@@ -370,3 +372,14 @@ async def test_response_to_the_refer_from_another_branch_is_ignored() -> None:
         stage.peer.reply(refer, 603)
         assert (await running).refer_code == 603
         await dialog.bye()
+
+
+def test_every_word_for_who_ended_a_call_is_known_to_a_transfer() -> None:
+    told = {by: TOLD_AS.get(by, "local") for by in EndedBy}
+    assert told == {
+        EndedBy.LOCAL: "local",
+        EndedBy.PEER: "peer",
+        EndedBy.NO_ACK: "local",
+        EndedBy.LOST: "lost",
+        EndedBy.EXPIRED: "local",
+    }

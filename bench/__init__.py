@@ -1,0 +1,1 @@
+"""The performance harness: real callers, real peers, one run, ratios."""

@@ -1,0 +1,54 @@
+"""The part of docs/performance.md that is made from the kept runs, so that its numbers are those that were measured."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench import report
+from bench.rows import RESULTS, Run
+
+BEGIN, END = "<!-- begin: from bench/results -->\n", "<!-- end -->\n"
+_FIGURES = {
+    "memory_kib": "memory, KiB",
+    "tasks": "tasks",
+    "transactions": "transactions",
+    "dialogs": "dialogs",
+    "connections": "connections",
+    "rtp_ports": "RTP ports",
+    "descriptors": "descriptors",
+}
+
+
+def written(page: str, folder: Path = RESULTS) -> str:
+    """Return *page* with what is kept in *folder* between its marks. Raises :class:`ValueError` without marks."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError("docs/performance.md has lost its marks")
+    return before + BEGIN + "\n" + _measured(folder) + "\n" + END + after
+
+
+def _measured(folder: Path) -> str:
+    parts = []
+    if (path := folder / "performance.json").exists():
+        run = Run.load(path)
+        plan = f"{run.plan['repeats']} tries of {run.plan['seconds']} s for each figure, medians."
+        parts.append(f"## The run\n\n{plan}\n\n{report.tables(run)}")
+    if (folder / "performance.svg").exists():
+        parts.append("![The same as a plot](../bench/results/performance.svg)\n")
+    if (folder / "performance-flame.svg").exists():
+        link = "[flame graph](../bench/results/performance-flame.svg)"
+        parts.append(f"Where the daemon's time goes at the highest of these rates: a {link}, to be opened in a browser.\n")
+    if (path := folder / "soak.json").exists():
+        parts.append("## The soak\n\n" + _soak(json.loads(path.read_text(encoding="utf-8"))))
+    return "\n".join(parts) or "Nothing is kept yet: run `make bench`.\n"
+
+
+def _soak(kept: dict[str, Any]) -> str:
+    soak = kept["soak"]
+    calls = sum(soak["calls"].values())
+    begin = f"{soak['seconds']} s at {soak['rate']} calls a second: {calls:,} calls"
+    outcome = f", {len(soak['faults'])} faults" if soak["faults"] else ", each with the outcome that it had to have; nothing grew"
+    lines = [f"| {_FIGURES[one['figure']]} | {one['first']:,.0f} | {one['last']:,.0f} |\n" for one in soak["trends"]]
+    head = "| held | first third, median | last third, median |\n|---|---|---|\n"
+    return f"{begin}{outcome}.\n\n{head}{''.join(lines)}"

@@ -1,0 +1,48 @@
+"""Which call is at work: what every log line of its tasks carries."""
+
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from types import TracebackType
+
+_Flat = tuple[str | int, ...]
+"""Names and values in turn: thousands of calls wait, and a dict for each is twice as large."""
+
+_values: ContextVar[_Flat] = ContextVar("cxmld_call", default=())
+
+
+class call_context:  # noqa: N801  # read as a statement: with call_context(sid):
+    """Give every line logged in the block, and in tasks started there, the CallSid and *values*."""
+
+    __slots__ = ("_own", "_token")
+
+    def __init__(self, call_sid: str, **values: str) -> None:
+        self._own = _flat({"call_sid": call_sid, **values})
+        self._token: Token[_Flat] | None = None
+
+    def __enter__(self) -> None:
+        own, self._own = self._own, ()  # what is set is kept once: thousands of calls wait in such a block
+        self._token = _values.set(_values.get() + own)
+
+    def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._token is not None:
+            _values.reset(self._token)
+
+
+def enter_call(call_sid: str, **values: str) -> None:
+    """Give every line logged in the rest of the task, which must be the call's own, the CallSid and *values*."""
+    _values.set(_values.get() + _flat({"call_sid": call_sid, **values}))
+
+
+def set_process(**values: str | int) -> None:
+    """Give every line that this process logs from now on *values*; to be called before there is a loop."""
+    _values.set(_flat(values))
+
+
+def call_values() -> Mapping[str, str | int]:
+    """Return what lines logged now are to carry: outside of a call nothing but what the process has."""
+    flat = _values.get()
+    return dict(zip(map(str, flat[::2]), flat[1::2], strict=True))
+
+
+def _flat(values: Mapping[str, str | int]) -> _Flat:
+    return tuple([part for item in values.items() for part in item])

@@ -1,0 +1,109 @@
+"""No parser takes more than linear time, whatever a peer repeats: four times the octets cost about four times the time.
+
+A quadratic parser costs sixteen times as much. Times that are too short to compare are no finding: at 32 KiB a quadratic loop is not short.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+
+import pytest
+
+from cxml.document.uris import target_problem, url_problem
+from cxml.services.fragment import parse_fragment
+from cxml.services.target import TargetError, parse_target
+from sipua.auth.digest import parse_auth
+from sipua.errors import ParseError, printable
+from sipua.message import Address, Broken, CSeq, Params, StreamFramer, Uri, Value, Via, parse_message
+from sipua.message.fields import delta_seconds
+from sipua.message.grammar import split_list
+from sipua.rtp.packet import parse_packet
+from sipua.sdp import parse_sdp
+from sipua.usage.subscription.sipfrag import parse_sipfrag
+
+pytestmark = pytest.mark.slow
+
+LARGE = 32_768
+SMALL = LARGE // 4
+COMPARABLE_S = 0.03
+RATIO = 10.0
+PATTERNS = (
+    ",", ";", '"', "\\", "<", ">", " ", "@", ":", "%", "=", "[", "(", "/", "?", "a", "0", "\r\n", "\n", "\r\n ", "\x00", "é",
+    ";a=b", 'a="b",', "<,", '" "', "a: b\r\n", "sip:a@b,", "a=b\r\n", "--x\r\n", "a.", "%00",
+)  # fmt: skip
+
+
+def octets(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def by_octets(text: str) -> None:
+    """Give a stream to a framer one octet at a time, the worst way to send it."""
+    framer = StreamFramer()
+    for octet in octets(text):
+        frames = framer.feed(bytes((octet,)))
+        if frames and isinstance(frames[-1], Broken) and frames[-1].fatal:
+            break
+
+
+REQUEST = "INVITE sip:a@b SIP/2.0\r\n"
+PARSERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
+    "address": (Address.parse, ("", "<sip:a@b>", "<sip:a@b>;", '"', '"a" <sip:', "sip:a;")),
+    "addresses": (Address.parse_list, ("", "<sip:a@b>,", "sip:a;")),
+    "Via": (Via.parse, ("", "SIP/2.0/UDP ", "SIP/2.0/UDP a", "SIP/2.0/UDP a;", "SIP/2.0/UDP [")),
+    "CSeq": (CSeq.parse, ("", "1", "1 ")),
+    "parameters": (Params.parse, ("", ";a=", ';a="')),
+    "value": (Value.parse, ("", "a;", "a / ")),
+    "URI": (Uri.parse, ("", "sip:", "sip:a@b;", "sip:a@[", "tel:")),
+    "seconds": (delta_seconds, ("", "1")),
+    "list": (split_list, ("", '"', "<")),
+    "credentials": (parse_auth, ("", "Digest ", 'Digest a="', "Digest a=b,")),
+    "text for a log": (printable, ("",)),
+    "webhook": (parse_target, ("", "http://", "http://a/", "http://a@", "http://a/#")),
+    "fragment": (parse_fragment, ("", "rc=", "rp=")),
+    "transfer target": (target_problem, ("", "sip:", "sip:a@b;", "sip:a@b?")),
+    "URL of a document": (url_problem, ("", "http://")),
+    "sipfrag": (lambda text: parse_sipfrag("message/sipfrag", octets(text)), ("", "SIP/2.0 200 ", "SIP/2.0 200 OK\r\na: b")),
+    "multipart": (lambda text: parse_sipfrag("multipart/mixed;boundary=x", octets(text)), ("", "--x\r\n")),
+    "SDP": (lambda text: parse_sdp(octets(text)), ("", "v=0\r\n", "v=0\r\no=- 1 1 IN IP4 h\r\nm=")),
+    "datagram": (lambda text: parse_message(octets(text)), ("", "INVITE ", REQUEST, f"{REQUEST}Via: SIP/2.0/UDP a", "SIP/2.0 200 ")),
+    "stream": (by_octets, ("", REQUEST, f"{REQUEST}l: 9000\r\n\r\n")),
+    "RTP": (lambda text: parse_packet(octets(text)), ("", "\x1f")),
+}
+
+
+def seconds(parse: Callable[[str], object], text: str) -> float:
+    """Return the processor time that *parse* takes for *text*: the better of two tries."""
+    times = []
+    for _ in range(2):
+        before = time.process_time()
+        with contextlib.suppress(ParseError, TargetError):
+            parse(text)
+        times.append(time.process_time() - before)
+        if times[0] < COMPARABLE_S:
+            break
+    return min(times)
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_time_grows_no_faster_than_the_text(name: str) -> None:
+    parse, prefixes = PARSERS[name]
+    slow = []
+    for prefix in prefixes:
+        for pattern in PATTERNS:
+            large = seconds(parse, prefix + pattern * (LARGE // len(pattern)))
+            if large < COMPARABLE_S:
+                continue
+            small = seconds(parse, prefix + pattern * (SMALL // len(pattern)))
+            if large > small * RATIO:
+                slow.append(f"{prefix!r} and {pattern!r}: {small * 1000:.0f} ms, four times as long {large * 1000:.0f} ms")
+    assert slow == []
+
+
+def test_a_quadratic_parser_would_be_found() -> None:
+    """The yardstick itself: a loop that looks back to the start at each character."""
+
+    def quadratic(text: str) -> int:
+        return sum(text.count(",", 0, end) for end in range(len(text)))
+
+    assert seconds(quadratic, "," * LARGE) > RATIO * seconds(quadratic, "," * SMALL)
