@@ -82,6 +82,7 @@ class RtpSession(asyncio.DatagramProtocol):
         self._payload_type = 0
         self._payload = b""
         self._is_sending = False
+        self._paused_until = 0.0
         self._ssrc = bits.getrandbits(32)
         self._sequence = bits.getrandbits(16)
         self._timestamp = bits.getrandbits(32)
@@ -160,6 +161,11 @@ class RtpSession(asyncio.DatagramProtocol):
         self._payload_type, self._payload = codec.payload_type, SILENCE[codec.codec]
         self._set_sending(wanted=send_silence and agreed.local_direction.sends)
 
+    def pause(self, seconds: float) -> bool:
+        """Send nothing for *seconds* from now, or with 0 go on with the next tick; tell whether silence is being sent at all."""
+        self._paused_until = self._loop.time() + seconds
+        return self._is_sending
+
     def close(self) -> None:
         """Close the socket and give the port back. A second call does nothing."""
         self._set_sending(wanted=False)
@@ -175,6 +181,10 @@ class RtpSession(asyncio.DatagramProtocol):
         self._timestamp = (self._timestamp + intervals * SAMPLES_PER_PACKET) & 0xFFFFFFFF
         if self._target is None or self._transport is None:
             return
+        if self._paused_until:
+            if self._loop.time() < self._paused_until:
+                return
+            self._paused_until, self._marker = 0.0, True
         self._sequence = (self._sequence + 1) & 0xFFFF
         packet = build_plain_packet(self._payload_type, self._sequence, self._timestamp, self._ssrc, self._payload, marker=self._marker)
         self._marker = False

@@ -9,12 +9,18 @@ import pytest
 from sipua.agent import UserAgent
 from sipua.auth import Credential
 from sipua.errors import CallFailedError
+from sipua.rtp.ports import PortAllocator
+from sipua.rtp.silence import SilenceClock
 from sipua.usage.call.call import Call
+from sipua.usage.call.core import CallSettings
+from sipua.usage.call.media import MediaMode, MediaSettings
+from sipua.usage.subscription.refer import ReferSettings
 from tests.support import sipp as sipp_runner
 from tests.support.ami import Ami, Channel
 from tests.support.asterisk import Asterisk
 from tests.support.daemon import HOST
 from tests.support.pbx_calls import target_uri
+from tests.support.peers import rtp_range
 
 PASSWORD = Credential("cxmld", "cxmld-secret")
 
@@ -132,6 +138,26 @@ async def test_a_call_with_nobody_behind_it_cannot_be_transferred(asterisk: Aste
         outcome = await call.transfer(target_uri(asterisk, "plays"))
         assert (outcome.kind, outcome.refer_code, outcome.notify_code) == ("failed", 202, 400)
         await end(call)
+
+
+async def test_our_silence_is_never_taken_for_the_answer_of_the_target(ami: Ami, asterisk: Asterisk) -> None:
+    del ami  # its fixture leaves no channel behind
+    clock = SilenceClock(asyncio.get_running_loop())
+    settings = CallSettings(media=MediaSettings(MediaMode.SILENCE, PortAllocator(*rtp_range()), clock))
+    patience = ReferSettings(notify_timeout_s=1.0, bye_grace_s=0.0)
+    at_once = asyncio.Semaphore(8)
+
+    async def transferred(ours: UserAgent, number: int) -> str:
+        async with at_once:
+            call = await ours.dial(target_uri(asterisk, "party"))
+            await asyncio.sleep(0.2 + number % 7 * 0.013)  # real time: audio flows, and REFER goes out anywhere between two packets
+            outcome = await call.transfer(target_uri(asterisk, "silent-ring"), settings=patience)
+            await end(call)
+            return outcome.kind.value
+
+    async with UserAgent(listen=[f"udp:{HOST}:0"], identity=f"<sip:nobody@{HOST}>", settings=settings) as ours:
+        kinds = await asyncio.gather(*(transferred(ours, number) for number in range(60)))
+    assert set(kinds) == {"notify_timeout"}
 
 
 async def test_many_calls_at_once(ami: Ami, asterisk: Asterisk) -> None:

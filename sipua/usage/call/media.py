@@ -173,6 +173,10 @@ class CallMedia:
         """The offer that is open was refused."""
         self.machine.rollback()
 
+    def pause(self, seconds: float) -> bool:
+        """Send no audio for *seconds* from now, with 0 go on; tell whether any is being sent."""
+        return self.rtp is not None and self.rtp.pause(seconds)
+
     def close(self) -> None:
         """Close the socket."""
         self._is_closed = True

@@ -20,6 +20,12 @@ log = logging.getLogger("sipua.refer")
 TOO_EARLY_WAIT_S = 0.5
 """How long to wait before a REFER is repeated that the peer was not ready for."""
 
+PAUSE_S = 5.0
+"""How long audio stops for a REFER, at most: Asterisk reports a packet of ours that it still passes on as the answer of the target."""
+
+QUIET_S = 0.06
+"""How long it has stopped before the REFER goes out: three packets that may be under way."""
+
 MAX_RETRY_AFTER_S = 10
 """The longest Retry-After of a 500 that is waited for (RFC 3261 §14.2 gives 0 to 10)."""
 
@@ -90,6 +96,7 @@ class Transferor:
                     return outcome
         finally:
             self._is_running = False
+            self._session.media.pause(0)
             turn, self._turn = self._turn, None
             if turn is not None:
                 turn.open()
@@ -127,10 +134,11 @@ class Transferor:
         return TransferOutcome(TransferKind.CALL_LOST, detail="the call ended before the REFER was sent")
 
     async def _settle(self, settle_s: float) -> None:
-        """Give the peer the moment it needs between ACK and REFER."""
+        """Give the peer the moment it needs between ACK and REFER, and between our audio and REFER."""
         session = self._session
         if session.confirmed_at is not None:
-            await self._wait(session.confirmed_at + settle_s - session.core.loop.time())
+            quiet_s = QUIET_S if session.media.pause(PAUSE_S) else 0.0
+            await self._wait(max(quiet_s, session.confirmed_at + settle_s - session.core.loop.time()))
 
     async def _wait(self, seconds: float) -> None:
         """Wait *seconds*, less when the call ends."""

@@ -143,6 +143,22 @@ class TestSilence:
         assert [packet.marker for packet in packets] == [True, True]
         assert packets[0].ssrc == packets[1].ssrc
 
+    async def test_a_pause_sends_nothing_and_time_goes_on(self, wire: Wire, clock: SilenceClock) -> None:
+        session = session_on(wire, clock)
+        assert not session.pause(1.0)  # nothing is being sent yet
+        session.update(agreed(), send_silence=True)
+        assert session.pause(0)
+        await asyncio.sleep(0.05)
+        assert session.pause(0.1)
+        await asyncio.sleep(0.09)
+        assert len(wire.sent) == 2
+        await asyncio.sleep(0.04)
+        session.close()
+        packets = [parse_packet(data) for data, _ in wire.sent]
+        assert [packet.marker for packet in packets] == [True, False, True, False]
+        assert (packets[2].sequence - packets[1].sequence) % 2**16 == 1
+        assert (packets[2].timestamp - packets[1].timestamp) % 2**32 == 160 * 6
+
     async def test_without_a_clock_nothing_is_sent(self, wire: Wire) -> None:
         session = session_on(wire)
         session.update(agreed(), send_silence=True)
