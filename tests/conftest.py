@@ -15,6 +15,26 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 asyncio.set_event_loop(None)
 
 
+_WITH_REAL_PEERS = ("interop", "e2e")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In CI, give tests against real peers and processes a second try; every first failure is shown at the end (CONTRIBUTING.md)."""
+    if os.environ.get("CI") != "true":
+        return
+    for item in items:
+        if any(item.get_closest_marker(name) for name in _WITH_REAL_PEERS):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the failures that a second try has followed."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.write_sep("=", f"a first try failed: {report.nodeid}", red=True)
+        terminalreporter.write_line(report.longreprtext)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Iterator[None]:
     """Keep captured output sendable between the workers: hostile tests log lone surrogates, which no worker can encode."""
