@@ -107,7 +107,7 @@ def _nothing(_effect: Effect) -> None:
     """What a machine that is over may still ask for is of no use to anybody."""
 
 
-class Client(Protocol):
+class TaskClient(Protocol):
     """For whom a task runs."""
 
     def task_ended(self, error: BaseException | None) -> bool:
@@ -120,11 +120,11 @@ class TaskSet:
     __slots__ = ("_note_end", "_tasks")
 
     def __init__(self) -> None:
-        self._tasks: dict[asyncio.Task[Any], Client | None] = {}
+        self._tasks: dict[asyncio.Task[Any], TaskClient | None] = {}
         self._note_end = self._done  # once for all of them
 
     def spawn(
-        self, coroutine: Coroutine[Any, Any, Any], name: str, client: Client | None = None, context: Context | None = None
+        self, coroutine: Coroutine[Any, Any, Any], name: str, client: TaskClient | None = None, context: Context | None = None
     ) -> asyncio.Task[Any]:
         """Start *coroutine* as a task that this set owns. *client* is told its end, in *context*, else in a copy of the present one."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
@@ -137,7 +137,8 @@ class TaskSet:
         error = None if task.cancelled() else task.exception()
         is_expected = client is not None and client.task_ended(error)
         if error is not None and not is_expected:
-            log.error("task %s crashed", task.get_name(), exc_info=error)
+            work = getattr(task.get_coro(), "__qualname__", "?")  # a call's task has the Call-ID for a name, and no text to make
+            log.error("task %s (%s) crashed", task.get_name(), work, exc_info=error)
 
     def __len__(self) -> int:
         return len(self._tasks)

@@ -130,7 +130,7 @@ async def test_a_task_set_forgets_what_has_ended_and_logs_crashes(caplog: pytest
     assert len(tasks) == 2
     await tasks.join()
     assert len(tasks) == 0
-    assert "task crasher crashed" in caplog.text
+    assert "task crasher (test_a_task_set_forgets_what_has_ended_and_logs_crashes.<locals>.crash) crashed" in caplog.text
     assert "sleeper" not in caplog.text
 
 
@@ -184,7 +184,8 @@ async def test_who_asked_is_told_how_a_task_ended_and_says_what_was_to_be_expect
     tasks.spawn(asyncio.sleep(1000), "sleeper", asker).cancel()
     await tasks.join()
     assert told == ["None", "KeyError('a')", "ValueError('b')", "None"]
-    assert [record.getMessage() for record in caplog.records] == ["task work 2 crashed"]
+    crash = "test_who_asked_is_told_how_a_task_ended_and_says_what_was_to_be_expected.<locals>.work"
+    assert [record.getMessage() for record in caplog.records] == [f"task work 2 ({crash}) crashed"]
 
 
 async def test_what_ends_is_told_in_the_context_of_who_asked_or_in_the_one_that_is_given() -> None:

@@ -26,6 +26,7 @@ from sipua.usage.call.session import CallState, Ending, Session
 
 log = logging.getLogger("sipua.call")
 
+NO_PORT_RETRY_S = 5  # calls end meanwhile and give their media ports back
 MAX_EXPIRES_S = 86400  # nobody rings longer; a loop need not keep timers for years
 MAX_REASON = 100  # characters of a reason phrase: a start line stays short
 
@@ -124,13 +125,15 @@ class Inbound:
         return True
 
     async def _open_media(self) -> None:
-        """Open the socket. Raises :class:`CallError` without a port; the call has its 500 then."""
+        """Open the socket. Raises :class:`CallError` without a port; the call has its 503 then."""
         session = self._session
         try:
             await session.media.open()
         except (LimitError, TransportError) as error:
             log.error("no media port for Call-ID %s: %s", printable(session.call_id), error)
-            self.hangup(500)
+            self._ok = self._response(503)  # the next call may find a port
+            self._ok.headers.add("Retry-After", str(NO_PORT_RETRY_S))
+            self.hangup(503)
             raise CallError(f"no media port: {error}") from error
 
     def _accept(self) -> None:

@@ -563,3 +563,16 @@ async def test_rfc_2543_peer_without_tags_is_served() -> None:
         bye = await stage.peer.request("BYE")
         assert "tag" not in header(bye, "To")
         stage.peer.reply(bye, 200)
+
+
+async def test_a_call_without_a_media_port_may_come_again_soon(caplog: pytest.LogCaptureFixture) -> None:
+    ports = PortAllocator(40000, 40001)
+    async with raw_stage(settings=CallSettings(media=MediaSettings(MediaMode.RECEIVE, ports)), faults=True) as stage:
+        ports.take(0.0)
+        call, invite = await stage.incoming()
+        with pytest.raises(CallError):
+            await call.answer()
+        refusal = await stage.peer.response("503 INVITE")
+        assert refusal.headers.get("Retry-After") == "5"
+        assert f"no media port for Call-ID {invite.call_id}" in caplog.text
+        await call.wait_ended()

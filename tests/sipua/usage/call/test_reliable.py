@@ -330,7 +330,8 @@ async def test_a_reliable_response_with_an_offer_needs_a_port() -> None:
         call, _ = await stage.incoming(REQUIRE, body=b"")
         with pytest.raises(CallError):
             await call.ring()
-        await stage.peer.response("500 INVITE")
+        refusal = await stage.peer.response("503 INVITE")
+        assert header(refusal, "Retry-After") == "5"
         await call.wait_ended()
 
 
