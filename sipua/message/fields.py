@@ -4,7 +4,7 @@ Each is parsed when first asked for and kept in the header map's cache, which a 
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 from sipua.errors import ParseError
 from sipua.message.address import Address
@@ -16,6 +16,7 @@ from sipua.message.rack import RAck, parse_rseq
 from sipua.message.via import CSeq, Via
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Value(NamedTuple):
@@ -76,6 +77,64 @@ def _option_tag(text: str) -> str:
     return text.lower()
 
 
+class Field(Protocol[T_co]):
+    """A typed value of a message as a type checker sees it; it is a property."""
+
+    def __get__(self, message: object, owner: type | None = None) -> T_co:
+        """Return the value."""
+
+
+def _required(name: str, parse: Callable[[str], T], doc: str) -> Field[T]:
+    """Make the field of a header *name* that every message must have."""
+
+    def read(message: "Fields") -> T:
+        headers = message.headers
+        known: T | None = headers.cache.get(name)
+        if known is not None:
+            return known
+        text = headers.get(name)
+        if text is None:
+            raise ParseError(f"no {name}")
+        value = headers.cache[name] = parse(text)
+        return value
+
+    return cast("Field[T]", property(read, doc=doc))
+
+
+def _option(name: str, parse: Callable[[str], T], doc: str) -> Field[T | None]:
+    """Make the field of a header *name* that may be absent: None then."""
+
+    def read(message: "Fields") -> T | None:
+        headers = message.headers
+        known: T | None = headers.cache.get(name)
+        if known is not None:
+            return known
+        text = headers.get(name)
+        if text is None:
+            return None
+        value = headers.cache[name] = parse(text)
+        return value
+
+    return cast("Field[T | None]", property(read, doc=doc))
+
+
+def _listed(name: str, parse: Callable[[str], T], doc: str) -> Field[tuple[T, ...]]:
+    """Make the field of all values of a header *name*: an empty tuple without any."""
+    key = f"{name}[]"
+
+    def read(message: "Fields") -> tuple[T, ...]:
+        headers = message.headers
+        known: tuple[T, ...] | None = headers.cache.get(key)
+        if known is not None:
+            return known
+        if headers.get(name) is None:
+            return ()
+        values = headers.cache[key] = tuple([parse(text) for text in headers.values(name)])
+        return values
+
+    return cast("Field[tuple[T, ...]]", property(read, doc=doc))
+
+
 class Fields:
     """Typed access shared by requests and responses.
 
@@ -86,181 +145,32 @@ class Fields:
 
     headers: Headers
 
-    def _required(self, name: str, parse: Callable[[str], T]) -> T:
-        text = self.headers.get(name)
-        if text is None:
-            raise ParseError(f"no {name}")
-        value = self.headers.cache[name] = parse(text)
-        return value
-
-    def _option(self, name: str, parse: Callable[[str], T]) -> T | None:
-        text = self.headers.get(name)
-        if text is None:
-            return None
-        value = self.headers.cache[name] = parse(text)
-        return value
-
-    def _listed(self, key: str, name: str, parse: Callable[[str], T]) -> tuple[T, ...]:
-        if self.headers.get(name) is None:
-            return ()
-        values = self.headers.cache[key] = tuple([parse(text) for text in self.headers.values(name)])
-        return values
-
-    @property
-    def via(self) -> Via:
-        """The topmost Via (RFC 3261 §20.42)."""
-        known: Via | None = self.headers.cache.get("Via")
-        return self._required("Via", _first_via) if known is None else known
-
-    @property
-    def vias(self) -> tuple[Via, ...]:
-        """All Via values, the topmost first."""
-        known: tuple[Via, ...] | None = self.headers.cache.get("Via[]")
-        return self._listed("Via[]", "Via", Via.parse) if known is None else known
-
-    @property
-    def from_(self) -> Address:
-        """From (RFC 3261 §20.20)."""
-        known: Address | None = self.headers.cache.get("From")
-        return self._required("From", Address.parse) if known is None else known
-
-    @property
-    def to(self) -> Address:
-        """To (RFC 3261 §20.39)."""
-        known: Address | None = self.headers.cache.get("To")
-        return self._required("To", Address.parse) if known is None else known
-
-    @property
-    def call_id(self) -> str:
-        """Call-ID (RFC 3261 §20.8)."""
-        known: str | None = self.headers.cache.get("Call-ID")
-        return self._required("Call-ID", _call_id) if known is None else known
-
-    @property
-    def cseq(self) -> CSeq:
-        """CSeq (RFC 3261 §20.16)."""
-        known: CSeq | None = self.headers.cache.get("CSeq")
-        return self._required("CSeq", CSeq.parse) if known is None else known
-
-    @property
-    def contacts(self) -> tuple[Address, ...]:
-        """All Contact values (RFC 3261 §20.10)."""
-        known: tuple[Address, ...] | None = self.headers.cache.get("Contact[]")
-        return self._listed("Contact[]", "Contact", Address.parse) if known is None else known
-
-    @property
-    def record_route(self) -> tuple[Address, ...]:
-        """All Record-Route values (RFC 3261 §20.30)."""
-        known: tuple[Address, ...] | None = self.headers.cache.get("Record-Route[]")
-        return self._listed("Record-Route[]", "Record-Route", Address.parse) if known is None else known
-
-    @property
-    def route(self) -> tuple[Address, ...]:
-        """All Route values (RFC 3261 §20.34)."""
-        known: tuple[Address, ...] | None = self.headers.cache.get("Route[]")
-        return self._listed("Route[]", "Route", Address.parse) if known is None else known
-
-    @property
-    def max_forwards(self) -> int | None:
-        """Max-Forwards (RFC 3261 §20.22)."""
-        known: int | None = self.headers.cache.get("Max-Forwards")
-        return self._option("Max-Forwards", delta_seconds) if known is None else known
-
-    @property
-    def expires(self) -> int | None:
-        """Expires, seconds (RFC 3261 §20.19)."""
-        known: int | None = self.headers.cache.get("Expires")
-        return self._option("Expires", delta_seconds) if known is None else known
-
-    @property
-    def min_expires(self) -> int | None:
-        """Min-Expires, seconds (RFC 3261 §20.23)."""
-        known: int | None = self.headers.cache.get("Min-Expires")
-        return self._option("Min-Expires", delta_seconds) if known is None else known
-
-    @property
-    def retry_after(self) -> int | None:
-        """Retry-After, seconds (RFC 3261 §20.33)."""
-        known: int | None = self.headers.cache.get("Retry-After")
-        return self._option("Retry-After", delta_seconds) if known is None else known
-
-    @property
-    def content_type(self) -> Value | None:
-        """Content-Type (RFC 3261 §20.15)."""
-        known: Value | None = self.headers.cache.get("Content-Type")
-        return self._option("Content-Type", Value.parse) if known is None else known
-
-    @property
-    def content_disposition(self) -> Value | None:
-        """Content-Disposition (RFC 3261 §20.11)."""
-        known: Value | None = self.headers.cache.get("Content-Disposition")
-        return self._option("Content-Disposition", Value.parse) if known is None else known
-
-    @property
-    def event(self) -> Value | None:
-        """Event (RFC 6665 §8.2.1)."""
-        known: Value | None = self.headers.cache.get("Event")
-        return self._option("Event", Value.parse) if known is None else known
-
-    @property
-    def subscription_state(self) -> Value | None:
-        """Subscription-State (RFC 6665 §8.2.3)."""
-        known: Value | None = self.headers.cache.get("Subscription-State")
-        return self._option("Subscription-State", Value.parse) if known is None else known
-
-    @property
-    def refer_to(self) -> Address | None:
-        """Refer-To (RFC 3515 §2.1)."""
-        known: Address | None = self.headers.cache.get("Refer-To")
-        return self._option("Refer-To", Address.parse) if known is None else known
-
-    @property
-    def referred_by(self) -> Address | None:
-        """Referred-By (RFC 3892 §3)."""
-        known: Address | None = self.headers.cache.get("Referred-By")
-        return self._option("Referred-By", Address.parse) if known is None else known
-
-    @property
-    def refer_sub(self) -> Value | None:
-        """Refer-Sub (RFC 4488 §4)."""
-        known: Value | None = self.headers.cache.get("Refer-Sub")
-        return self._option("Refer-Sub", Value.parse) if known is None else known
-
-    @property
-    def session_expires(self) -> Value | None:
-        """Session-Expires (RFC 4028 §4)."""
-        known: Value | None = self.headers.cache.get("Session-Expires")
-        return self._option("Session-Expires", Value.parse) if known is None else known
-
-    @property
-    def rseq(self) -> int | None:
-        """RSeq (RFC 3262 §7.1)."""
-        known: int | None = self.headers.cache.get("RSeq")
-        return self._option("RSeq", parse_rseq) if known is None else known
-
-    @property
-    def rack(self) -> RAck | None:
-        """RAck (RFC 3262 §7.2)."""
-        known: RAck | None = self.headers.cache.get("RAck")
-        return self._option("RAck", RAck.parse) if known is None else known
-
-    @property
-    def supported(self) -> tuple[str, ...]:
-        """The option tags of Supported, in lower case (RFC 3261 §20.37)."""
-        known: tuple[str, ...] | None = self.headers.cache.get("Supported[]")
-        return self._listed("Supported[]", "Supported", _option_tag) if known is None else known
-
-    @property
-    def require(self) -> tuple[str, ...]:
-        """The option tags of Require, in lower case (RFC 3261 §20.32)."""
-        known: tuple[str, ...] | None = self.headers.cache.get("Require[]")
-        return self._listed("Require[]", "Require", _option_tag) if known is None else known
-
-    @property
-    def allow(self) -> tuple[str, ...]:
-        """The methods of Allow (RFC 3261 §20.5)."""
-        known: tuple[str, ...] | None = self.headers.cache.get("Allow[]")
-        return self._listed("Allow[]", "Allow", str) if known is None else known
+    via = _required("Via", _first_via, "The topmost Via (RFC 3261 §20.42).")
+    vias = _listed("Via", Via.parse, "All Via values, the topmost first.")
+    from_ = _required("From", Address.parse, "From (RFC 3261 §20.20).")
+    to = _required("To", Address.parse, "To (RFC 3261 §20.39).")
+    call_id = _required("Call-ID", _call_id, "Call-ID (RFC 3261 §20.8).")
+    cseq = _required("CSeq", CSeq.parse, "CSeq (RFC 3261 §20.16).")
+    contacts = _listed("Contact", Address.parse, "All Contact values (RFC 3261 §20.10).")
+    record_route = _listed("Record-Route", Address.parse, "All Record-Route values (RFC 3261 §20.30).")
+    route = _listed("Route", Address.parse, "All Route values (RFC 3261 §20.34).")
+    max_forwards = _option("Max-Forwards", delta_seconds, "Max-Forwards (RFC 3261 §20.22).")
+    expires = _option("Expires", delta_seconds, "Expires, seconds (RFC 3261 §20.19).")
+    min_expires = _option("Min-Expires", delta_seconds, "Min-Expires, seconds (RFC 3261 §20.23).")
+    retry_after = _option("Retry-After", delta_seconds, "Retry-After, seconds (RFC 3261 §20.33).")
+    content_type = _option("Content-Type", Value.parse, "Content-Type (RFC 3261 §20.15).")
+    content_disposition = _option("Content-Disposition", Value.parse, "Content-Disposition (RFC 3261 §20.11).")
+    event = _option("Event", Value.parse, "Event (RFC 6665 §8.2.1).")
+    subscription_state = _option("Subscription-State", Value.parse, "Subscription-State (RFC 6665 §8.2.3).")
+    refer_to = _option("Refer-To", Address.parse, "Refer-To (RFC 3515 §2.1).")
+    referred_by = _option("Referred-By", Address.parse, "Referred-By (RFC 3892 §3).")
+    refer_sub = _option("Refer-Sub", Value.parse, "Refer-Sub (RFC 4488 §4).")
+    session_expires = _option("Session-Expires", Value.parse, "Session-Expires (RFC 4028 §4).")
+    rseq = _option("RSeq", parse_rseq, "RSeq (RFC 3262 §7.1).")
+    rack = _option("RAck", RAck.parse, "RAck (RFC 3262 §7.2).")
+    supported = _listed("Supported", _option_tag, "The option tags of Supported, in lower case (RFC 3261 §20.37).")
+    require = _listed("Require", _option_tag, "The option tags of Require, in lower case (RFC 3261 §20.32).")
+    allow = _listed("Allow", str, "The methods of Allow (RFC 3261 §20.5).")
 
     @property
     def contact(self) -> Address | None:
