@@ -92,7 +92,7 @@ def _required(name: str, parse: Callable[[str], T], doc: str) -> Field[T]:
         known: T | None = headers.cache.get(name)
         if known is not None:
             return known
-        text = headers.get(name)
+        text = (headers.first or headers.index()).get(name)
         if text is None:
             raise ParseError(f"no {name}")
         value = headers.cache[name] = parse(text)
@@ -109,7 +109,7 @@ def _option(name: str, parse: Callable[[str], T], doc: str) -> Field[T | None]:
         known: T | None = headers.cache.get(name)
         if known is not None:
             return known
-        text = headers.get(name)
+        text = (headers.first or headers.index()).get(name)
         if text is None:
             return None
         value = headers.cache[name] = parse(text)
@@ -127,7 +127,7 @@ def _listed(name: str, parse: Callable[[str], T], doc: str) -> Field[tuple[T, ..
         known: tuple[T, ...] | None = headers.cache.get(key)
         if known is not None:
             return known
-        if headers.get(name) is None:
+        if (headers.first or headers.index()).get(name) is None:
             return ()
         values = headers.cache[key] = tuple([parse(text) for text in headers.values(name)])
         return values

@@ -130,18 +130,16 @@ class Headers:
     """Header lines in their order, names in canonical spelling; unknown names keep theirs, and any spelling of them finds the line.
 
     Values are unfolded text without line ends; undecodable bytes stay as surrogates and are written back unchanged.
-    ``cache`` holds typed values of the lines and is emptied by every change.
+    ``cache`` holds typed values of the lines and is emptied by every change. ``first`` has the first value of each name, unknown names in
+    lower case; None: it has to be made by :meth:`index`. Both are for this package; others use :meth:`get`.
     """
 
-    __slots__ = ("_first", "_items", "cache")
+    __slots__ = ("_items", "cache", "first")
 
     def __init__(self, items: Iterable[tuple[str, str]] = (), first: dict[str, str] | None = None) -> None:
-        """*items* are (name, value); the names must be canonical already.
-
-        *first*, where it is known, has the first value of each name, unknown names in lower case.
-        """
+        """*items* are (name, value); the names must be canonical already. *first* may be given where it is known."""
         self._items: list[tuple[str, str]] = list(items)
-        self._first = first or None
+        self.first = first or None
         self.cache: dict[Callable[..., Any] | str, Any] = {}
 
     def _places(self, name: str) -> list[int]:
@@ -156,20 +154,25 @@ class Headers:
             del self._items[index]
 
     def _changed(self) -> None:
-        self._first = None
+        self.first = None
         self.cache.clear()
 
     def get(self, name: str) -> str | None:
         """Return the value of the first line *name* (in any spelling; canonical is quickest), or None."""
-        first = self._first or self._index()
+        first = self.first or self.index()
         found = first.get(name)
         return found if found is not None or _CANONICAL.get(name) == name else first.get(_key(name))
 
-    def _index(self) -> dict[str, str]:
-        first = self._first = {}
+    def index(self) -> dict[str, str]:
+        """Make ``first`` and return it."""
+        first = self.first = {}
         for spelling, value in self._items:
             first.setdefault(_CANONICAL.get(spelling) or spelling.lower(), value)
         return first
+
+    def lacks(self, names: frozenset[str]) -> bool:
+        """Tell whether there is no line of any of *names*: canonical ones, and unknown ones in lower case. One look in place of many."""
+        return (self.first or self.index()).keys().isdisjoint(names)
 
     def lines(self, name: str) -> list[str]:
         """Return the values of all lines *name*, one a line, in order."""
@@ -189,8 +192,8 @@ class Headers:
         """Append a line. Raises ValueError for a line end in *value*: nobody may inject headers."""
         name = canonical(name)
         self._items.append((name, one_line(name, value)))
-        if self._first is not None:
-            self._first.setdefault(name if name in KNOWN_NAMES else name.lower(), value)
+        if self.first is not None:
+            self.first.setdefault(name if name in KNOWN_NAMES else name.lower(), value)
         if self.cache:
             self.cache.clear()
 
@@ -198,8 +201,8 @@ class Headers:
         """Put a line in front of all others: where a Via goes."""
         name = canonical(name)
         self._items.insert(0, (name, one_line(name, value)))
-        if self._first is not None:
-            self._first[name if name in KNOWN_NAMES else name.lower()] = value
+        if self.first is not None:
+            self.first[name if name in KNOWN_NAMES else name.lower()] = value
         self.cache.clear()
 
     def replace_first(self, name: str, value: str, typed: object) -> None:
@@ -209,8 +212,8 @@ class Headers:
         while items[index][0] != name:
             index += 1
         items[index] = (name, value)
-        if self._first is not None:
-            self._first[name] = value
+        if self.first is not None:
+            self.first[name] = value
         for key in (f"{name}[]", ENCODED):
             self.cache.pop(key, None)
         self.cache[name] = typed
@@ -244,14 +247,15 @@ class Headers:
     @property
     def has_repetitions(self) -> bool:
         """True if two lines have the same name: one look at all of them is cheaper than :meth:`count` of each."""
-        return len(self._first or self._index()) < len(self._items)
+        return len(self.first or self.index()) < len(self._items)
 
     def copy(self) -> "Headers":
         """Return an independent copy."""
         return Headers(self._items)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self.get(name) is not None
+        first = self.first or self.index()
+        return name in first or (name not in KNOWN_NAMES and isinstance(name, str) and _key(name) in first)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._items)

@@ -129,3 +129,19 @@ def test_a_copy_is_independent() -> None:
     assert "B" not in headers
     assert 7 not in headers
     assert repr(headers) == "Headers([('A', '1')])"
+
+
+@pytest.mark.parametrize("name", ["Require", "require", "REQUIRE", "X-Own", "x-own"])
+def test_what_is_lacked_is_seen_in_any_spelling(name: str) -> None:
+    wanted = frozenset({"Require", "x-own"})
+    headers = Headers()
+    assert headers.lacks(wanted)
+    headers.add("Via", "SIP/2.0/UDP a")
+    assert headers.lacks(wanted)
+    headers.add(name, "x")
+    assert not headers.lacks(wanted)
+    assert name in headers
+    headers.remove(name)
+    assert headers.lacks(wanted)
+    assert name not in headers
+    assert 7 not in headers

@@ -7,6 +7,7 @@ from typing import Final
 from sipua.message import Message
 
 OPTION: Final = "timer"
+_TAGGED: Final = frozenset({"Supported", "Require"})
 """The option tag (RFC 4028 §11.1)."""
 
 DEFAULT_EXPIRES_S: Final = 1800
@@ -76,7 +77,7 @@ def read_min_se(message: Message) -> int | None:
 
 def supports_timer(message: Message) -> bool:
     """Tell whether the sender of *message* knows session timers. Never raises."""
-    if "Supported" not in message.headers and "Require" not in message.headers:
+    if message.headers.lacks(_TAGGED):
         return False
     lines = [*message.headers.lines("Supported"), *message.headers.lines("Require")]
     return any(tag.strip().lower() == OPTION for line in lines for tag in line.split(","))
