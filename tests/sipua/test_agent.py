@@ -199,7 +199,7 @@ async def test_agent_that_never_started_closes_and_one_that_can_not_listen_says_
         assert agent.identity == "<sip:sipua@10.0.0.1:5060>"
 
 
-async def test_call_without_a_free_media_port_is_refused_with_500() -> None:
+async def test_call_without_a_free_media_port_is_refused_with_503() -> None:
     ports = PortAllocator(20000, 20001)
     settings = CallSettings(media=MediaSettings(mode=MediaMode.RECEIVE, ports=ports))
     async with raw_stage(settings=settings, faults=True) as stage:
@@ -207,7 +207,8 @@ async def test_call_without_a_free_media_port_is_refused_with_500() -> None:
         call, _ = await stage.incoming()
         with pytest.raises(Exception, match="media port"):
             await call.answer()
-        await stage.peer.response("500 INVITE")
+        refusal = await stage.peer.response("503 INVITE")
+        assert refusal.headers.get("Retry-After") == "5"
         with pytest.raises(LimitError):
             await stage.agent.call(f"sip:bob@{PEER}")
 
