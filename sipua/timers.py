@@ -3,7 +3,9 @@
 Sources: RFC 3261 appendix A, RFC 6026 §7, RFC 6665 §4.1.2.4. Times are seconds of an injected monotonic clock.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,67 +27,79 @@ class Timing:
         return self.t4
 
 
+_Flat = tuple[Any, ...]
+"""Names and deadlines in turn: machines wait by the thousand, and a dict for each is twice as large."""
+
+
 class TimerSet:
     """Named absolute deadlines of one machine.
 
     The names are the RFC's letters. There is no callback here: a driver asks for the earliest deadline and calls the machine's ``tick``.
     """
 
-    __slots__ = ("_deadlines", "next_deadline")
+    __slots__ = ("_running", "next_deadline")
 
     def __init__(self) -> None:
-        self._deadlines: dict[str, float] | None = None  # thousands of machines at rest have no timer
+        self._running: _Flat = ()
         self.next_deadline: float | None = None
         """The earliest deadline, or None when no timer runs; for reading only."""
 
     def start(self, name: str, deadline: float) -> None:
         """Set timer *name* to fire at *deadline*; a running one of that name is replaced."""
-        deadlines = self._deadlines
-        if deadlines is None:
-            self._deadlines = {name: deadline}
+        running = self._running
+        if not running:
+            self._running = name, deadline
             self.next_deadline = deadline
             return
-        deadlines[name] = deadline
-        self.next_deadline = min(deadlines.values())
+        if name in running:
+            running = _without(running, name)
+        running = self._running = (*running, name, deadline)
+        self.next_deadline = min(running[1::2])
 
     def stop(self, name: str) -> None:
         """Stop timer *name*; stopping one that does not run is fine."""
-        deadlines = self._deadlines
-        if deadlines is not None and name in deadlines:
-            del deadlines[name]
-            self._settle(deadlines)
+        if name in self._running:
+            self._settle(_without(self._running, name))
 
     def clear(self) -> None:
         """Stop all timers: the machine's end state."""
-        self._deadlines = None
+        self._running = ()
         self.next_deadline = None
 
     def due(self, now: float) -> list[str]:
         """Remove and return the names of the timers whose deadline has passed, earliest first."""
-        deadlines = self._deadlines
-        if deadlines is None or self.next_deadline is None or self.next_deadline > now:
+        if self.next_deadline is None or self.next_deadline > now:
             return []
-        fired = sorted((deadline, name) for name, deadline in deadlines.items() if deadline <= now)
+        running = self._running
+        fired = sorted((deadline, name) for name, deadline in _pairs(running) if deadline <= now)
         for _, name in fired:
-            del deadlines[name]
-        self._settle(deadlines)
+            running = _without(running, name)
+        self._settle(running)
         return [name for _, name in fired]
 
-    def _settle(self, deadlines: dict[str, float]) -> None:
-        if deadlines:
-            self.next_deadline = min(deadlines.values())
-        else:
-            self.clear()
+    def _settle(self, running: _Flat) -> None:
+        self._running = running
+        self.next_deadline = min(running[1::2], default=None)
 
     def deadline(self, name: str) -> float | None:
         """Return the deadline of timer *name*, or None when it does not run."""
-        return None if self._deadlines is None else self._deadlines.get(name)
+        running = self._running
+        return running[running.index(name) + 1] if name in running else None
 
     def __contains__(self, name: object) -> bool:
-        return self._deadlines is not None and name in self._deadlines
+        return isinstance(name, str) and name in self._running
 
     def __len__(self) -> int:
-        return 0 if self._deadlines is None else len(self._deadlines)
+        return len(self._running) // 2
 
     def __repr__(self) -> str:
-        return f"TimerSet({self._deadlines or {}})"
+        return f"TimerSet({dict(_pairs(self._running))})"
+
+
+def _without(running: _Flat, name: str) -> _Flat:
+    index = running.index(name)
+    return running[:index] + running[index + 2 :]
+
+
+def _pairs(running: _Flat) -> Iterator[tuple[str, float]]:
+    return zip(running[::2], running[1::2], strict=True)
