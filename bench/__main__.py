@@ -14,6 +14,7 @@ from bench.units.base import Unit
 from bench.units.floor import Floor
 from bench.units.ours import Ours, OursQuiet, OursTcp, OursTls, OursWorkers
 from bench.units.packages import Sippy, Sipua
+from bench.units.shares import OursOnShare, OursOnShares
 from bench.units.sipp import SippUas
 
 UNITS: dict[str, type[Unit]] = {
@@ -22,6 +23,8 @@ UNITS: dict[str, type[Unit]] = {
     "cxmld-tls": OursTls,
     "cxmld-quiet": OursQuiet,
     "cxmld-workers": OursWorkers,
+    "cxmld-share": OursOnShare,
+    "cxmld-shares": OursOnShares,
     "asterisk": Asterisk,
     "sippy": Sippy,
     "sipua": Sipua,

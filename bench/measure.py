@@ -123,10 +123,13 @@ def steps_at(bench: Bench, rate: int) -> Path:
 
 
 def sustained(bench: Bench, unit: Unit, seconds: int, guess: int, ceiling: int) -> int:
-    """Return the highest rate that *unit* held for *seconds* without a failed call, to within a tenth; 0 when *guess* / 16 was too much."""
+    """Return the highest rate that *unit* held for *seconds* without a failed call, to within its precision.
+
+    It is 0 when *guess* / 16 was too much.
+    """
     good, bad = 0, ceiling + 1
     rate = guess
-    while rate > guess // 16 and (good == 0 or bad > good * 1.1) and good < ceiling:
+    while rate >= max(1, guess // 16) and (good == 0 or bad > max(good * unit.precision, good + 1)) and good < ceiling:
         calls = bench.call(f"sustained-{rate}", unit, rate, rate * seconds, patience_s=PATIENCE_S)
         if calls.is_clean and calls.elapsed_s < seconds * 1.2 + 1:
             good = rate

@@ -8,22 +8,22 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from matplotlib import rcParams
+from matplotlib import colormaps, rcParams
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from bench.rows import RESULTS, Row, Run
 
 WIDTH, HEIGHT = 13, 9
-_COLOURS = [f"C{number}" for number in range(10)]
+_COLOURS = [colormaps["tab20"](number) for number in range(20)]
 
 
 def draw(run: Run) -> Any:
     """Return a figure: processor time, sustained rate, latency to the action request, and memory, each unit in one colour."""
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     panels = figure.subplots(2, 2)
-    rows = [row for row in run.rows if not row.missing]
-    colours = {row.name: colour for row, colour in zip(rows, _COLOURS, strict=False)}
+    rows = [row for row in run.rows if not row.missing and row.share == 1]
+    colours = {row.name: _COLOURS[index % len(_COLOURS)] for index, row in enumerate(rows)}
     rates = [int(rate) for rate in run.plan["rates"]]
     _groups(panels[0][0], rows, rates, lambda row: row.cpu_ms, colours)
     panels[0][0].set_title("CPU for each transfer, ms")

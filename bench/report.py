@@ -13,7 +13,7 @@ def tables(run: Run) -> str:
     """Return everything about a run."""
     rates = [int(rate) for rate in run.plan["rates"]]
     machine = "\n".join(f"- {name}: {value}" for name, value in run.machine.items())
-    parts = [machine, table(run.rows, rates), ratios(run.rows, rates), growth(run.rows, rates), notes(run.rows)]
+    parts = [machine, table(run.rows, rates), ratios(run.rows, rates), scaling(run.rows), growth(run.rows, rates), notes(run.rows)]
     return "\n".join(part for part in (part.strip("\n") + "\n" for part in parts) if part.strip())
 
 
@@ -41,6 +41,19 @@ def ratios(rows: Sequence[Row], rates: Sequence[int]) -> str:
         if both:
             lines.append(f"- {row.name}: {', '.join(f'{row.cpu_ms[rate] / first.cpu_ms[rate]:.2f} at {rate}/s' for rate in both)}")
     return "\n".join(lines) + "\n"
+
+
+def scaling(rows: Sequence[Row]) -> str:
+    """Return how many times the transfers of one process several workers sustain, when each has the same share of a core."""
+    on_shares = [row for row in rows if row.share < 1 and row.sustained and statistics.median(row.sustained)]
+    lines = []
+    for one in (row for row in on_shares if row.workers == 1):
+        for row in on_shares:
+            if row.workers > 1 and row.share == one.share:
+                times = statistics.median(row.sustained) / statistics.median(one.sustained)
+                many = f"{row.workers} workers, {row.share:.0%} of a core each"
+                lines.append(f"- {many}, sustain {times:.2f} times what one process sustains on {one.share:.0%}")
+    return "\n".join(lines) + "\n" if lines else ""
 
 
 def growth(rows: Sequence[Row], rates: Sequence[int]) -> str:

@@ -13,7 +13,10 @@ Percentiles = dict[int, float]
 
 @dataclass(slots=True)
 class Row:
-    """The figures of one unit. Those by rate are by transfers a second, milliseconds of latency by percentile, memory by open dialogs."""
+    """The figures of one unit. Those by rate are by transfers a second, milliseconds of latency by percentile, memory by open dialogs.
+
+    *share* is what each of its *workers* had of the core.
+    """
 
     name: str
     job: str
@@ -29,6 +32,8 @@ class Row:
     action_all_ms: dict[int, list[Percentiles]] = field(default_factory=dict)
     kib_per_dialog: dict[int, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    workers: int = 1
+    share: float = 1.0
 
     def take_medians(self, repeats: int) -> None:
         """Fill the medians from the tries; a figure that less than half of the *repeats* reached has none."""

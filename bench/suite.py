@@ -34,7 +34,7 @@ class Plan:
 
 def measure(units: Sequence[type[Unit]], plan: Plan, say: Say) -> list[Row]:
     """Measure all units; what one can't do becomes a note of its row."""
-    rows = [Row(unit.name, unit.job, unit.missing()) for unit in units]
+    rows = [Row(unit.name, unit.job, unit.missing(), workers=unit.workers, share=unit.share) for unit in units]
     pairs = [(unit, row) for unit, row in zip(units, rows, strict=True) if not row.missing]
     steps = ((_load, {"cpu", "latency"}, plan.repeats), (_sustained, {"sustained"}, plan.repeats), (_memory, {"memory"}, 1))
     for step, figures, repeats in steps:

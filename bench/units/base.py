@@ -34,6 +34,11 @@ class Unit(ABC):
     """Dialogs a second that it opens without trouble."""
     max_dialogs = 5000
     """More are not tried."""
+    workers = 1
+    share = 1.0
+    """What each worker has of the core."""
+    precision = 1.1
+    """The sustained rate is known when one that is higher by this factor fails."""
 
     def __init__(self, folder: Path, core: int, port: int, webhook: int, caller_core: int | None = None) -> None:
         self.folder = folder

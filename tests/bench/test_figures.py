@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from bench import ports, report, scenario
+from bench import measure, ports, report, scenario
 from bench.caller import BenchError, Calls, percentile, read_statistics, read_steps
 from bench.processes import family, usage
 from bench.rows import Row, Run
@@ -157,3 +158,44 @@ def test_two_runs_at_a_time_have_ports_of_their_own() -> None:
         assert {one % ports.BLOCK, other % ports.BLOCK} == {0}
     with ports.reserved() as again:
         assert again <= max(one, other)
+
+
+def test_scaling_is_told_of_units_with_the_same_share() -> None:
+    rows = [
+        Row("whole", "full", sustained=[900]),
+        Row("half", "full", sustained=[300, 320, 310], share=0.45),
+        Row("both", "full", sustained=[589], workers=2, share=0.45),
+        Row("others", "full", sustained=[500], workers=2, share=0.25),
+        Row("failed", "full", workers=3, share=0.45),
+        Row("too slow", "full", sustained=[0], share=0.25),
+    ]
+    assert report.scaling(rows) == "- 2 workers, 45% of a core each, sustain 1.90 times what one process sustains on 45%\n"
+    assert report.scaling(rows[:2]) == ""
+
+
+class Held:
+    """What the search for the sustained rate asks of a bench: *limit* calls a second are held."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.tried: list[int] = []
+
+    def call(self, _name: str, _unit: object, rate: int, calls: int, *, patience_s: int) -> Calls:
+        self.tried.append(rate)
+        return Calls(calls, calls if rate <= self.limit else 0, 0, 0, calls / rate)
+
+
+@pytest.mark.parametrize("precision", [1.1, 1.03, 1.0])
+@pytest.mark.parametrize("limit", [26, 27, 100, 333, 400, 1899, 5000])
+def test_the_sustained_rate_is_found_to_within_the_precision(limit: int, precision: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "SETTLE_S", 0)
+    held, unit = Held(limit), SimpleNamespace(precision=precision)
+    found = measure.sustained(held, unit, 4, 400, 1900)  # type: ignore[arg-type]  # what it uses of them
+    assert found <= limit
+    assert found == 1900 or limit < max(found * precision, found + 1) + 1
+    assert len(held.tried) == len(set(held.tried))
+
+
+def test_nothing_is_sustained_where_a_sixteenth_of_the_guess_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "SETTLE_S", 0)
+    assert measure.sustained(Held(5), SimpleNamespace(precision=1.1), 4, 400, 1900) == 0  # type: ignore[arg-type]  # the same
