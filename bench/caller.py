@@ -1,11 +1,17 @@
 """SIPp as the caller: runs a scenario at a rate and says what became of its calls."""
 
 import csv
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 GRACE_S = 10  # for SIPp to end by itself
+_MESSAGE = re.compile(
+    r"[^\t]+\t[^\t]+\t(?P<at>[0-9.]+)\t(?P<direction>[SR])\t(?P<call>[0-9]+)-[^\t]*\t"
+    r"CSeq: ?(?P<number>[0-9]+) (?P<method>[A-Z]+)\t(?:SIP/2\.0 (?P<status>[0-9]{3}))?[^\t]*"
+)
+"""A line of SIPp's short log: date, time, seconds, sent or received, ``NUMBER-PID@HOST`` as the Call-ID, CSeq, first line."""
 MAX_OPEN_CALLS = 25_000  # SIPp counts a descriptor for each call, used or not
 
 
@@ -95,7 +101,7 @@ def call(
         f"{int(seconds)}s",
     ]
     if logged:
-        words += ["-trace_logs", "-log_file", "steps.log"]
+        words += ["-trace_shortmsg", "-shortmessage_file", "steps.log"]
     with (folder / "output.txt").open("w", encoding="utf-8") as output:
         subprocess.run(words, cwd=folder, stdout=output, stderr=subprocess.STDOUT, timeout=seconds + GRACE_S, check=False)
     return read_statistics(folder / "stat.csv")
@@ -128,12 +134,15 @@ def _seconds(text: str) -> float:
 
 
 def read_steps(path: Path) -> dict[str, dict[int, float]]:
-    """Return the times that a logged scenario wrote, seconds by caller's number by letter."""
+    """Return when SIPp sent (``S INVITE 1``, method and CSeq) and got (``R INVITE 200``) messages, seconds by caller's number.
+
+    The first of several that are alike counts. SIPp reads the clock right after it has sent, or read, a message.
+    """
     steps: dict[str, dict[int, float]] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        words = line.split()
-        if len(words) >= 3 and len(words[0]) == 1 and words[1].isdigit():
-            steps.setdefault(words[0], {})[int(words[1])] = float(words[-1])
+        if (found := _MESSAGE.fullmatch(line)) is not None:
+            name = f"{found['direction']} {found['method']} {found['status'] or found['number']}"
+            steps.setdefault(name, {}).setdefault(int(found["call"]), float(found["at"]))
     return steps
 
 

@@ -54,7 +54,7 @@ class Bench:
     def call(self, name: str, unit: Unit, rate: int, calls: int, *, logged: bool = False, patience_s: int = 20) -> Calls:
         """Make *calls* calls of *unit* at *rate* a second; SIPp's files go to the folder *name*."""
         core, port = self.caller_core, self.caller_port
-        steps = scenario.transfer(logged=logged)
+        steps = scenario.transfer()
         options = {"rate": rate, "calls": calls, "port": port, "core": core, "patience_s": patience_s}
         return call(self.folder / name, steps, unit.target, logged=logged, **options)
 
@@ -101,7 +101,7 @@ def warm_up(bench: Bench, unit: Unit) -> None:
 
 
 def load_at(bench: Bench, unit: Unit, rate: int, seconds: int, *, logged: bool) -> LoadResult:
-    """Make calls at *rate* for *seconds*; with *logged* SIPp writes the time of each step, to be read by :func:`steps_at`."""
+    """Make calls at *rate* for *seconds*; with *logged* SIPp writes the time of each message, to be read by :func:`steps_at`."""
     before, busy_before = usage(unit.pid), core_seconds(bench.unit_core)
     calls = bench.call(f"load-{rate}", unit, rate, rate * seconds, logged=logged)
     after, busy_after = usage(unit.pid), core_seconds(bench.unit_core)
@@ -111,14 +111,15 @@ def load_at(bench: Bench, unit: Unit, rate: int, seconds: int, *, logged: bool) 
     answer: list[float] = []
     if logged:
         steps = read_steps(steps_at(bench, rate))
-        answer = [(at - steps["I"][number]) * 1000 for number, at in steps.get("A", {}).items() if number in steps["I"]]
+        invited, answered = steps.get("S INVITE 1", {}), steps.get("R INVITE 200", {})
+        answer = [(at - invited[number]) * 1000 for number, at in answered.items() if number in invited]
     return LoadResult(
         calls, used / max(1, calls.completed) * 1000, foreign, {percent: percentile(answer, percent) for percent in PERCENTILES}
     )
 
 
 def steps_at(bench: Bench, rate: int) -> Path:
-    """Return where SIPp wrote the times of logged calls at *rate*."""
+    """Return where SIPp wrote the times of messages of logged calls at *rate*."""
     return bench.folder / f"load-{rate}" / "steps.log"
 
 

@@ -3,6 +3,9 @@
 INVITE with SDP, 100, 200, ACK, REFER, 202, NOTIFY 100, 200, NOTIFY 200, 200, BYE, 200.
 """
 
+FINAL_NOTIFY = 3
+"""The CSeq of the NOTIFY with the outcome."""
+
 _CALLER = "<sip:call[call_number]@[local_ip]:[local_port]>;tag=[pid]t[call_number]"
 _UNIT = "<sip:[service]@[remote_ip]:[remote_port]>"
 _CONTACT = "Contact: <sip:caller@[local_ip]:[local_port];transport=[transport]>"
@@ -20,20 +23,18 @@ m=audio [media_port] RTP/AVP 0
 a=rtpmap:0 PCMU/8000"""
 
 
-def transfer(*, logged: bool = False) -> str:
-    """Return the scenario; *logged* writes the time of each step that latencies are counted from (``LETTER NUMBER TIME``)."""
+def transfer() -> str:
+    """Return the scenario."""
     return _document(
-        _log("I", logged),
         _request("INVITE", 1, body=_SDP, kind="application/sdp"),
         *_PROVISIONAL,
-        f'<recv response="200" rrs="true">{_action("A", logged)}</recv>',
+        '<recv response="200" rrs="true"/>',
         _request("ACK", 1),
         '<recv request="REFER"/>',
         _response("202 Accepted"),
         _notify(2, "100 Trying", "active;expires=60"),
         '<recv response="200"/>',
-        _log("N", logged),
-        _notify(3, "200 OK", "terminated;reason=noresource"),
+        _notify(FINAL_NOTIFY, "200 OK", "terminated;reason=noresource"),
         '<recv response="200"/>',
         '<recv request="BYE"/>',
         _response("200 OK"),
@@ -79,14 +80,6 @@ def _document(*steps: str) -> str:
         + "\n".join(step for step in steps if step)
         + "\n</scenario>\n"
     )
-
-
-def _action(letter: str, logged: bool) -> str:
-    return f'<action><log message="{letter} [call_number] [timestamp]"/></action>' if logged else ""
-
-
-def _log(letter: str, logged: bool) -> str:
-    return f"<nop>{_action(letter, logged)}</nop>" if logged else ""
 
 
 def _send(lines: list[str], body: str, kind: str, *, again: bool) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.caller import BenchError, percentile, read_steps
 from bench.measure import PERCENTILES, Bench, load_at, memory_of, running, steps_at, sustained, warm_up, web_application
 from bench.rows import Percentiles, Row
+from bench.scenario import FINAL_NOTIFY
 from bench.units.base import Unit
 
 CEILING = 1900  # calls a second that SIPp as the caller makes
@@ -97,7 +98,7 @@ def action_ms(steps: Path, arrivals: Path) -> Percentiles:
         number, at = line.split()
         came.setdefault(int(number), []).append(float(at))
     waits = []
-    for caller, sent in read_steps(steps).get("N", {}).items():
+    for caller, sent in read_steps(steps).get(f"S NOTIFY {FINAL_NOTIFY}", {}).items():
         wait_s = min((at - sent for at in came.get(caller, []) if at >= sent), default=ACTION_LIMIT_S)
         waits += [wait_s * 1000] if wait_s < ACTION_LIMIT_S else []
     if not waits:
