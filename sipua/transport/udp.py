@@ -18,8 +18,6 @@ STUN_COOKIE = b"\x21\x12\xa4\x42"
 MAX_CHANNELS = 1024
 """Peers whose channel is kept for their next datagram; the oldest is made anew."""
 
-_NEW_A_TURN = 8  # a turn of the loop sets up so many calls before it reads the socket again
-
 
 def is_keepalive(data: bytes) -> bool:
     """Tell whether a datagram is no SIP: empty, CRLFs, zero octets, or STUN (RFC 5626 §4.4, RFC 5389 §6)."""
@@ -116,11 +114,9 @@ class UdpPort:
             self._loop.call_soon(self._serve_waiting)
 
     def _serve_waiting(self) -> None:
-        """Serve some that wait; the socket is read before the others have their turn."""
-        for _ in range(_NEW_A_TURN):
-            waiting = self._triage.next_waiting()
-            if waiting is None:
-                break
+        """Serve one that waits: it may be a new call, and the socket is read, and calls have their turn, before the next one."""
+        waiting = self._triage.next_waiting()
+        if waiting is not None:
             self._hand_up(*waiting)
         self._is_serving = len(self._triage) > 0
         if self._is_serving:
