@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 RECEIVE_BUFFER_BYTES = 1 << 20  # room for a burst of some thousand messages while the loop is busy; the kernel may give less
 _MAX_DATAGRAM = 65535
-_READ_S = 0.001  # a call that waits for its turn does not wait for the messages of many others
+_READ_S = 0.005  # other tasks get their turn under load; what is only sorted out is read by the thousand in this time
 _ERRORS_A_WAKE = 64  # the rest has its turn at once, behind the datagrams that came meanwhile
 _WAKES_A_LOOK = 32  # an error that came beside data wakes us again at once; under load there may always be data, too
 _QUOTED_BYTES = 2048  # an ICMP message quotes 548 octets of a datagram, one of IPv6 1232
