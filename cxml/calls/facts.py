@@ -1,11 +1,11 @@
 """Pure. What an application is told of a call: read from its INVITE."""
 
-import secrets
 import uuid
 from enum import StrEnum
 
 from cxml.calls.identity import asserted_identity
 from cxml.services.parameters import CallFacts
+from sipua.entropy import system_bits
 from sipua.errors import ParseError
 from sipua.message import Address, Request, Uri
 
@@ -31,7 +31,7 @@ class CallStatus(StrEnum):
 
 def new_sid(style: SidStyle) -> str:
     """Return a fresh CallSid."""
-    return str(uuid.uuid4()) if style is SidStyle.UUID else f"CA{secrets.token_hex(16)}"
+    return str(uuid.UUID(int=system_bits.getrandbits(128), version=4)) if style is SidStyle.UUID else f"CA{system_bits.token_hex(16)}"
 
 
 def inbound_facts(sid: str, account_sid: str, invite: Request, source_ip: str, *, is_trusted: bool = False) -> CallFacts:

@@ -1,7 +1,6 @@
 """The composition root: the only place that constructs the daemon's parts from its configuration."""
 
 import asyncio
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ from cxml.services.settings import WebhookSettings
 from cxml.services.webhook import WebhookClient
 from sipua.agent import UserAgent
 from sipua.auth import Account, Credential
+from sipua.entropy import system_bits
 from sipua.rtp.ports import PortAllocator
 from sipua.rtp.silence import SilenceClock
 from sipua.timers import Timing
@@ -139,7 +139,7 @@ def build_agent(
         max_transactions=config.limits.max_transactions,
         tls=tls,
         worker=worker,
-        rng=random.SystemRandom(),  # tags and Call-IDs are all that keeps strangers out of a dialog: none may follow from others
+        rng=system_bits,  # tags and Call-IDs are all that keeps strangers out of a dialog: none may follow from others
     )
 
 
@@ -230,5 +230,5 @@ def _media(config: Config, loop: asyncio.AbstractEventLoop) -> MediaSettings:
     if mode is MediaMode.NONE:
         return MediaSettings()
     low, high = config.media.rtp_ports
-    ports = PortAllocator(low, high, offset=random.SystemRandom().randrange((high - low) // 2 or 1))
+    ports = PortAllocator(low, high, offset=system_bits.randrange((high - low) // 2 or 1))
     return MediaSettings(mode, ports, SilenceClock(loop) if mode is MediaMode.SILENCE else None)

@@ -1,7 +1,6 @@
 """Runs an examination from beginning to end: agent, steps, report, exit status."""
 
 import asyncio
-import random
 from contextlib import suppress
 
 from rich.console import Console
@@ -16,6 +15,7 @@ from cxml.doctor.pbx import product_of
 from cxml.doctor.plan import Plan
 from cxml.doctor.report import Report, ladder
 from sipua.agent import UserAgent
+from sipua.entropy import system_bits
 from sipua.errors import SipError, printable
 from sipua.rtp.ports import PortAllocator
 from sipua.rtp.silence import SilenceClock
@@ -26,7 +26,7 @@ from sipua.usage.call.media import MediaMode, MediaSettings
 def make_agent(config: Config, plan: Plan, network: Network | None = None) -> UserAgent:
     """Return an agent as the daemon has it, at free ports and with silence for audio; not started yet."""
     low, high = config.media.rtp_ports
-    ports = PortAllocator(low, high, offset=random.SystemRandom().randrange((high - low) // 2 or 1))
+    ports = PortAllocator(low, high, offset=system_bits.randrange((high - low) // 2 or 1))
     clock = SilenceClock(asyncio.get_running_loop())
     media = MediaSettings(MediaMode.SILENCE, ports, clock) if plan.has_audio else MediaSettings()
     return build_agent(

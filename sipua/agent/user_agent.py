@@ -25,6 +25,7 @@ from sipua.agent.registrations import Registrations
 from sipua.auth import Authenticator, Credential
 from sipua.dialog.layer import DialogLayer
 from sipua.driver import TaskSet
+from sipua.entropy import system_bits
 from sipua.errors import CallFailedError, ParseError, TransportError, printable
 from sipua.message import Address, Request, Response, Uri
 from sipua.transaction.admission import Admit, OnRefused
@@ -118,7 +119,7 @@ class UserAgent:
         self._tls = tls
         self._max_message_bytes = max_message_bytes
         self._max_transactions = max_transactions
-        self._rng = rng or random.SystemRandom()
+        self._rng = rng or system_bits
         self._context = copy_context()  # one for the ends of all calls
         self._worker = worker
         self._waiting = WaitingCalls()

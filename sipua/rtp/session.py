@@ -10,12 +10,12 @@ import asyncio
 import errno
 import ipaddress
 import logging
-import random
 import socket
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, cast
 
+from sipua.entropy import system_bits
 from sipua.errors import ParseError, TransportError
 from sipua.rtp.g711 import SAMPLES_PER_PACKET, SILENCE
 from sipua.rtp.packet import build_plain_packet, is_rtcp, payload_type_of
@@ -65,7 +65,7 @@ class RtpSession(asyncio.DatagramProtocol):
         *,
         symmetric: bool = True,
     ) -> None:
-        bits = bits or random.SystemRandom()
+        bits = bits or system_bits
         self.counters = RtpCounters()
         self.local_address = ""
         self.local_port = 0

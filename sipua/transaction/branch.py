@@ -1,10 +1,9 @@
 """Branches, which name transactions (RFC 3261 §8.1.1.7)."""
 
-import secrets
-
+from sipua.entropy import system_bits
 from sipua.message import MAGIC_COOKIE
 
 
 def random_branch() -> str:
     """Return a branch that nobody can guess (RFC 3261 §8.1.1.7)."""
-    return MAGIC_COOKIE + secrets.token_hex(10)
+    return MAGIC_COOKIE + system_bits.token_hex(10)

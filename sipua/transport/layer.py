@@ -7,10 +7,10 @@ import asyncio
 import contextlib
 import logging
 import random
-import secrets
 from collections import Counter
 from collections.abc import Callable
 
+from sipua.entropy import system_bits
 from sipua.errors import ParseError, TransportError, printable
 from sipua.message import MAX_MESSAGE_BYTES, Broken, Frame, MessageError, Ping, Request, Response, Uri, parse_message
 from sipua.transport.advertised import LOCAL, Advertised
@@ -89,7 +89,7 @@ class TransportLayer:
         connect_seconds: float = CONNECT_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
         rng: random.Random | None = None,
-        new_tag: Callable[[], str] = lambda: secrets.token_hex(8),
+        new_tag: Callable[[], str] = lambda: system_bits.token_hex(8),
         intake: Intake | None = None,
     ) -> None:
         self.user: TransportUser | None = None
