@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 # One worker holds the running PBX, the other one does the rest.
 PARALLEL := -n 2 --dist loadgroup
 
-.PHONY: help setup demo test test-pythons peers interop fuzz bench bench-check soak check lint types layers architecture docs fmt clean
+.PHONY: help setup demo test test-pythons test-pypy pypy peers interop fuzz bench bench-check soak check lint types layers architecture docs fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,6 +44,16 @@ test-pythons: $(READY) ## the suite without peers on the oldest and newest other
 	    $$folder/bin/python -m pytest $(PARALLEL) -m 'not interop' $(PYTEST_ARGS); \
 	done
 
+pypy: .venv-pypy/.ready ## .venv-pypy with the daemon and its tests; where there is no PyPy 3.11, Debian's is fetched (needs a C compiler)
+
+.venv-pypy/.ready: pyproject.toml constraints.txt $(READY)
+	@python=$$(scripts/find-pypy) && EXTRA=test SOURCES=httptools,pyyaml scripts/make-venv .venv-pypy "$$python"
+
+test-pypy: $(READY) ## the suite without peers and processes on PyPy, where one can be had
+	@if scripts/find-pypy >/dev/null; then \
+	    $(MAKE) --no-print-directory .venv-pypy/.ready && .venv-pypy/bin/python -m pytest $(PARALLEL) tests/sipua tests/cxml $(PYTEST_ARGS); \
+	else echo "test-pypy: no PyPy here, nothing tested"; fi
+
 fuzz: .venv-fuzz/.ready ## fuzz the parsers with atheris, FUZZ_SECONDS (60) for each target of tests/fuzz
 	@scripts/fuzz
 
@@ -51,6 +61,7 @@ fuzz: .venv-fuzz/.ready ## fuzz the parsers with atheris, FUZZ_SECONDS (60) for 
 	@python=$$(PYTHON="$(PYTHON)" scripts/find-python default) && EXTRA=fuzz scripts/make-venv .venv-fuzz "$$python"
 
 bench: $(VENV)/.bench-ready peers ## what a transfer costs, beside its peers, with plot and flame graph; an hour or two (BENCH_ARGS=--quick)
+	@$(MAKE) --no-print-directory pypy || echo "bench: without PyPy"
 	@bench/run-all $(BENCH_ARGS)
 
 $(VENV)/.bench-ready: $(READY)
@@ -64,7 +75,7 @@ soak: $(READY) ## calls of every outcome for SOAK_SECONDS (300) at SOAK_RATE (20
 bench-check: $(READY) peers ## fails when a transfer costs 25 % more than bench/baseline.json keeps, counted in SIPp's
 	$(BIN)/python -m bench --check
 
-check: lint types layers architecture test test-pythons bench-check ## what CI runs: lint, types, layers, tests, cost of a transfer
+check: lint types layers architecture test test-pythons test-pypy bench-check ## what CI runs: lint, types, layers, tests, cost of a transfer
 
 lint: $(READY) ## ruff: rules and format
 	$(BIN)/ruff check

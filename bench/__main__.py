@@ -14,6 +14,7 @@ from bench.units.base import Unit
 from bench.units.floor import Floor
 from bench.units.ours import Ours, OursQuiet, OursTcp, OursTls, OursWorkers
 from bench.units.packages import Sippy, Sipua
+from bench.units.pypy import OursOnPyPy, OursQuietOnPyPy, OursTcpOnPyPy, OursTlsOnPyPy
 from bench.units.shares import OursOnShare, OursOnShares
 from bench.units.sipp import SippUas
 
@@ -23,6 +24,10 @@ UNITS: dict[str, type[Unit]] = {
     "cxmld-tls": OursTls,
     "cxmld-quiet": OursQuiet,
     "cxmld-workers": OursWorkers,
+    "cxmld-pypy": OursOnPyPy,
+    "cxmld-pypy-tcp": OursTcpOnPyPy,
+    "cxmld-pypy-tls": OursTlsOnPyPy,
+    "cxmld-pypy-quiet": OursQuietOnPyPy,
     "cxmld-share": OursOnShare,
     "cxmld-shares": OursOnShares,
     "asterisk": Asterisk,

@@ -7,6 +7,8 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from bench.units.pypy import pypy_version
+
 
 def machine() -> dict[str, str]:
     """Return what a reader needs to judge the figures; no host name, no path."""
@@ -18,6 +20,7 @@ def machine() -> dict[str, str]:
         "memory": f"{int(memory[1]) // 1024 // 1024} GiB" if memory else "?",
         "kernel": platform.release(),
         "Python": platform.python_version(),
+        "PyPy": pypy_version(),
         "SIPp": _first_line(["sipp", "-v"]),
     }
     for name in ("uvloop", "httptools", "httpx", "lxml"):

@@ -17,7 +17,6 @@ from bench.processes import core_seconds, usage
 from bench.rows import Percentiles
 from bench.units.base import Unit
 
-WARM_UP_CALLS, WARM_UP_RATE = 200, 50
 SETTLE_S = 1.0
 PATIENCE_S = 4  # a unit that takes longer for a message does not keep up
 TRANSACTIONS_S = 40.0  # longer than 64*T1
@@ -96,8 +95,9 @@ def running(unit: Unit) -> Iterator[Unit]:
 
 
 def warm_up(bench: Bench, unit: Unit) -> None:
-    """Let caches, pools and the allocator get going."""
-    bench.call("warm-up", unit, WARM_UP_RATE, WARM_UP_CALLS)
+    """Let caches, pools and the allocator get going, and a compiler finish."""
+    for rate, seconds in unit.warm_up:
+        bench.call("warm-up", unit, rate, rate * seconds)
 
 
 def load_at(bench: Bench, unit: Unit, rate: int, seconds: int, *, logged: bool) -> LoadResult:

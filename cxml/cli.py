@@ -15,7 +15,6 @@ from typing import Annotated, Any, Final, NoReturn
 
 import httpx
 import typer
-import uvloop
 from rich.console import Console
 
 from cxml.access.peers import Proof
@@ -23,6 +22,7 @@ from cxml.daemon.config import Config, Log, LogLevel, certificate_warning, load_
 from cxml.daemon.config.peer import Peer
 from cxml.daemon.logging import configure_logging
 from cxml.daemon.metrics import daemon_version
+from cxml.daemon.runtime import new_event_loop, prepare
 from cxml.document import MAX_BYTES, Diagnostic, Level, lint
 from cxml.errors import ConfigError, CxmlError
 from cxml.services.target import parse_target, without_query, without_secrets
@@ -98,6 +98,10 @@ def serve(
     workers: Annotated[str | None, typer.Option("--workers", metavar="N", help="How many processes take calls.")] = None,
 ) -> None:
     """Run the daemon until SIGTERM or SIGINT; flags override the environment, which overrides the file."""
+    try:
+        prepare()
+    except SipError as error:
+        _fail(f"cxmld: {error}", FAULT)
     settings = _load(config, {"--sip": sip, "--http": http, "--voice-url": voice_url, "--workers": workers})
     configure_logging(settings.log, settings.secrets())
     if settings.workers.count == 1:  # the daemon's half of the imports is for this command only
@@ -244,7 +248,7 @@ def _shown_url(url: str) -> str:
 
 
 def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(coroutine)
 
 

@@ -39,6 +39,8 @@ class Unit(ABC):
     """What each worker has of the core."""
     precision = 1.1
     """The sustained rate is known when one that is higher by this factor fails."""
+    warm_up: Sequence[tuple[int, int]] = ((50, 4),)
+    """Rates, and for how many seconds each, before anything is measured."""
 
     def __init__(self, folder: Path, core: int, port: int, webhook: int, caller_core: int | None = None) -> None:
         self.folder = folder

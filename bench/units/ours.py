@@ -21,12 +21,13 @@ class Ours(Unit):
     level = "info"
     shed_on_lag = True
     max_dialogs = 20_000
+    python = sys.executable
 
     def command(self) -> Sequence[str]:
         """Run the daemon of this checkout."""
         config = self.folder / "cxmld.toml"
         config.write_text(self.config(), encoding="utf-8")
-        return [sys.executable, "-m", "cxml", "serve", "--config", str(config)]
+        return [self.python, "-m", "cxml", "serve", "--config", str(config)]
 
     def config(self) -> str:
         """Return the configuration."""

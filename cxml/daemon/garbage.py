@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+from cxml.daemon.runtime import IS_PYPY, collector_watched
 from sipua.driver import TaskSet
 
 log = logging.getLogger(__name__)
@@ -46,13 +47,13 @@ class GarbageWatch:
         calls: Callable[[], int],
         told: Callable[[float, int], None],
         *,
-        blocks: Callable[[], int] = sys.getallocatedblocks,
+        blocks: Callable[[], int] | None = None,
         used_s: Callable[[], float] = time.thread_time,
         collect: Callable[[bool], int] | None = None,
     ) -> None:
         self._calls = calls
         self._told = told
-        self._blocks = blocks
+        self._blocks = blocks = blocks or sys.getallocatedblocks
         self._used_s = used_s
         self._used_before = used_s()
         self._collect = collect or _collect
@@ -94,7 +95,14 @@ def _collect(everything: bool) -> int:  # the shape of a callback
 
 @asynccontextmanager
 async def own_rhythm(calls: Callable[[], int], told: Callable[[float, int], None]) -> AsyncIterator[None]:
-    """While the block runs a :class:`GarbageWatch` says when Python collects, and how much of it is looked at."""
+    """While the block runs a :class:`GarbageWatch` says when CPython collects, and how much of it is looked at.
+
+    PyPy keeps its own rhythm: it goes through old objects in small steps, between those for new ones.
+    """
+    if IS_PYPY:
+        with collector_watched(told):
+            yield
+        return
     was_enabled = gc.isenabled()
     gc.collect()
     gc.freeze()

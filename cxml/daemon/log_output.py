@@ -180,7 +180,7 @@ def _sender(descriptor: int, own: contextlib.ExitStack) -> Callable[[bytes], int
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISSOCK(mode):
         sock = own.enter_context(socket.socket(fileno=os.dup(descriptor)))
-        return lambda data: sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        return lambda data: sock.send(data, socket.MSG_DONTWAIT)  # Python ignores SIGPIPE
     if stat.S_ISFIFO(mode) or os.isatty(descriptor):
         try:
             opened = os.open(f"{_OPEN_FILES}/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)

@@ -13,6 +13,7 @@ from typing import Final
 
 from sipua.errors import SipError, printable
 from sipua.transport.identity import Certificate, identities
+from sipua.transport.tls_errors import separate
 
 HANDSHAKE_SECONDS: Final = 10.0
 """How long a peer may take: several round trips on a bad line."""
@@ -83,10 +84,14 @@ class TlsContexts:
 
 
 def load(settings: TlsSettings) -> TlsContexts:
-    """Read the files and return the contexts. Raises :class:`CertificateError` for the first that can't be used."""
+    """Read the files and return the contexts. Raises :class:`CertificateError` for the first that can't be used.
+
+    Raises :class:`sipua.errors.TransportError` for a Python that can't be used.
+    """
     found = problems(settings)
     if found:
         raise found[0]
+    separate()
     server = own = None
     client = _client(settings)
     if settings.certificate:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from cxml import cli
 from cxml.daemon.config import Config
 from cxml.daemon.metrics import daemon_version
+from cxml.daemon.runtime import IS_PYPY
 from cxml.errors import CxmlError
 from cxml.services import exchange
 from sipua.errors import TransportError
@@ -245,7 +246,7 @@ def test_serve_runs_the_daemon_with_the_flags(monkeypatch: pytest.MonkeyPatch) -
     assert (result.exit_code, result.output) == (0, "")
     (config,) = seen
     assert (config.sip.listen, config.http.listen, config.voice.url) == (("udp:127.0.0.1:0", "tcp:127.0.0.1:0"), "127.0.0.1:0", URL)
-    assert loops == ["uvloop"]
+    assert loops == ["cxml.daemon.plain_loop" if IS_PYPY else "uvloop"]
 
 
 def test_serve_with_several_workers_is_another_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,18 +4,16 @@ import asyncio
 import json
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from sipua.agent import UserAgent
+from tests.support.loops import LOOPS
 from tests.support.peers import free_port, require_ipv6
 
 pytestmark = pytest.mark.interop
-
-LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 def run(loop: str, test: Coroutine[None, None, None]) -> None:

@@ -25,6 +25,7 @@ def generator(sdk: str) -> Generate:
     """
     match sdk:
         case "twilio":
+            pytest.importorskip("twilio")
             return lambda script: _python(Path(sys.executable), script)
         case "signalwire":
             try:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 import structlog
-import uvloop
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -21,6 +20,7 @@ from cxml.daemon.build import Daemon, Place
 from cxml.daemon.garbage import own_rhythm
 from cxml.daemon.logging import configure_logging
 from cxml.daemon.run import drain, readiness, reload, running
+from cxml.daemon.runtime import new_event_loop, prepare
 from cxml.daemon.workers.board import Board
 from cxml.daemon.workers.link import Link, Message
 from cxml.daemon.workers.start import Start, read_start
@@ -100,12 +100,19 @@ def join_gates(gate: Gate, relay: Relay) -> None:
     relay.handlers[Kind.TOLD] = lambda _worker, _address, text, _error: heard[text[:1]](text[1:].decode())
 
 
+def adopted(descriptor: int) -> socket.socket:
+    """Return a socket of the parent's. It waits for nothing: PyPy lets a socket that it is handed wait, and all who share it."""
+    sock = socket.socket(fileno=descriptor)
+    sock.setblocking(False)
+    return sock
+
+
 async def work(start: Start, control: socket.socket) -> None:
     """Serve until the parent says to stop, or is gone. Raises what starting the daemon raises."""
     link = await Link.over(control)
     board = Board(start.board, start.count, [peer.name for peer in start.config.peers])
-    relay = Relay(socket.socket(fileno=start.inbox), [socket.socket(fileno=each) for each in start.outboxes], start.worker)
-    udp, tcp = ({(host, port): socket.socket(fileno=each) for host, port, each in some} for some in (start.udp, start.tcp))
+    relay = Relay(adopted(start.inbox), [adopted(each) for each in start.outboxes], start.worker)
+    udp, tcp = ({(host, port): adopted(each) for host, port, each in some} for some in (start.udp, start.tcp))
     sharing = Sharing(start.worker, start.count, board.live)
     network = WorkerNetwork(sharing, relay, udp, tcp)
     place = Place(start.worker, lambda peer: board.share(start.worker, peer))
@@ -142,7 +149,8 @@ def main() -> int:
     configure_logging(start.config.log, start.config.secrets())
     set_process(worker=start.worker)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        prepare()
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(work(start, control))
     except (CxmlError, SipError, OSError) as error:
         log.error("worker_not_started", detail=printable(str(error), 1000))

@@ -68,6 +68,7 @@ WAYS: dict[Way, str] = {
 }
 
 
+@pytest.mark.cpython
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_call_leaves_no_circle(way: Way) -> None:
     async with Stage(Application({"/voice": WAYS[way], "/done": EMPTY})) as stage:

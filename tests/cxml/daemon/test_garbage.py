@@ -109,6 +109,7 @@ async def test_a_look_that_fails_is_logged_and_not_the_last(caplog: pytest.LogCa
     assert "looking for garbage failed" in caplog.text
 
 
+@pytest.mark.cpython
 @pytest.mark.looptime
 async def test_python_s_own_rhythm_is_off_while_the_daemon_runs() -> None:
     told: list[int] = []

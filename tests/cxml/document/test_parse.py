@@ -1,8 +1,6 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twilio.twiml.voice_response import Refer as TwilioRefer
-from twilio.twiml.voice_response import VoiceResponse
 
 from cxml.document import (
     MAX_BYTES,
@@ -62,51 +60,6 @@ def test_an_error_is_raised_exactly_if_a_diagnostic_is_fatal() -> None:
 def test_lint_and_parse_tell_the_same() -> None:
     body = b"<Response><Refer/><Reject/></Response>"
     assert lint(body, "x.cxml") == list(parse_with_diagnostics(body).diagnostics)
-
-
-def test_the_document_of_the_twilio_sdk_runs() -> None:
-    response = VoiceResponse()
-    response.refer(action=COMPLETED, method="GET").sip(TARGET)
-    parsed = parse_with_diagnostics(str(response).encode())
-    assert parsed.document == Document((Refer(TARGET, COMPLETED, "GET"),))
-    assert parsed.diagnostics == ()
-
-
-def test_the_python_example_of_the_reference_has_two_refers_of_which_the_second_never_runs() -> None:
-    response = VoiceResponse()
-    refer = response.refer(action=COMPLETED, method="GET")
-    refer.sip(TARGET)
-    response.append(refer)
-    parsed = parse_with_diagnostics(str(response).encode())
-    assert parsed.document == Document((Refer(TARGET, COMPLETED, "GET"),) * 2)
-    assert [d.slug for d in parsed.diagnostics] == ["unreachable"]
-    assert "add it once" in parsed.diagnostics[0].hint
-
-
-def test_other_documents_of_the_twilio_sdk_run() -> None:
-    response = VoiceResponse()
-    response.pause(length=2)
-    refer = TwilioRefer()
-    refer.sip("sip:a@example.com?X-A=1&X-B=2")
-    response.append(refer)
-    response.redirect("/next?a=1&b=2", method="POST")
-    expected = Document((Pause(2), Refer("sip:a@example.com?X-A=1&X-B=2"), Redirect("/next?a=1&b=2")))
-    assert parse(response.to_xml().encode()) == expected
-    assert parse(response.to_xml(xml_declaration=False).encode()) == expected
-
-    response = VoiceResponse()
-    response.reject(reason="busy")
-    assert parse(str(response).encode()) == Document((Reject("busy"),))
-    response = VoiceResponse()
-    response.hangup()
-    assert parse(str(response).encode()) == Document((Hangup(),))
-
-
-def test_a_verb_of_the_twilio_sdk_that_is_not_supported_is_named() -> None:
-    response = VoiceResponse()
-    response.say("Hello")
-    with pytest.raises(DocumentError, match="<Say> is not supported yet"):
-        parse(str(response).encode())
 
 
 REDIRECT = "<Response><Redirect>/é</Redirect></Response>"

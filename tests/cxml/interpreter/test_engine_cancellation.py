@@ -181,6 +181,7 @@ async def test_a_cancel_that_was_overcome_before_the_run_means_nothing_to_it() -
     assert now() == 6
 
 
+@pytest.mark.cpython
 async def test_a_hard_stop_leaves_no_frames_to_the_garbage_collector() -> None:
     async def cancelled() -> None:
         stage = Stage()

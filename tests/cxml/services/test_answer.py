@@ -171,6 +171,7 @@ def test_header_values_are_utf8_or_latin1_and_have_no_controls() -> None:
     assert [answer.headers[name] for name in ("x-a", "x-b", "x-c")] == ["ü", "ü", "a b c"]
 
 
+@pytest.mark.cpython
 @pytest.mark.parametrize("data", [b"garbage", OK + b"Content-Length: 2\r\n\r\nabgarbage", OK + b"Content-Length: 0\r\n\r\n"])
 def test_a_reader_that_is_done_waits_for_no_garbage_collector(data: bytes) -> None:
     reader = AnswerReader()

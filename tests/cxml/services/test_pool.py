@@ -83,6 +83,7 @@ async def test_a_cancel_at_any_moment_loses_no_place() -> None:
             assert set(await asyncio.gather(fetch(client, server.base), fetch(client, server.base))) == {DOCUMENT}
 
 
+@pytest.mark.cpython
 async def test_nothing_is_left_of_the_connections_of_a_closed_client() -> None:
     async with web_server() as server:
         async with WebhookClient() as client:

@@ -261,6 +261,7 @@ def test_a_valid_message_with_damage_gives_a_message_or_a_message_error(data: st
         assert again.start_line == message.start_line
 
 
+@pytest.mark.cpython
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-import uvloop
 
 from sipua.errors import TransportError
 from sipua.rtp import PortAllocator, RtpPacket, RtpSession, SilenceClock, build_packet, parse_packet
 from sipua.sdp import AgreedCodec, Codec, Direction, Negotiated
+from tests.support.loops import daemon_loop
 
 PCMU = AgreedCodec(Codec.PCMU, 0, 0)
 PEER = ("192.0.2.20", 20000)
@@ -317,6 +317,7 @@ class TestRealSockets:
             session.close()
         await asyncio.sleep(0)
 
+    @pytest.mark.cpython
     async def test_a_port_that_another_holds_leaves_nothing_to_the_collector(self) -> None:
         """An error that is kept holds the frame that keeps it, and with it the session."""
         made: list[weakref.ref[RtpSession]] = []
@@ -367,7 +368,7 @@ class TestRealSockets:
                 await RtpSession.open("192.0.2.1", PortAllocator(low, high))
             return session
 
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other, asyncio.Runner(loop_factory=daemon_loop) as runner:
             other.bind(("127.0.0.1", low))
             session = runner.run(run())
         assert session.local_port == low + 2

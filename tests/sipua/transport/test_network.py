@@ -6,13 +6,13 @@ import socket
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-import uvloop
 
 from sipua.errors import TransportError
 from sipua.transport import AsyncioNetwork, Endpoint, TransportLayer
 from sipua.transport.advertised import Advertised
 from sipua.transport.own import OwnAddresses
 from sipua.transport.route import parse_endpoint
+from tests.support.loops import LOOPS, daemon_loop
 from tests.support.transport import Recorder, ask, gone_when_closed, options
 
 
@@ -148,7 +148,8 @@ async def test_a_connection_that_the_peer_closes_is_noticed(layers: tuple[Record
         await alice.layer.channel_to(where)
 
 
-@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.cpython
+@pytest.mark.parametrize("loop_factory", LOOPS.values())
 def test_a_closed_connection_is_gone_without_the_collector(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
     """On both sides: the daemon lets the collector run only when memory has grown."""
 
@@ -186,7 +187,7 @@ def test_the_real_network_works_on_uvloop_too() -> None:
             await alice.layer.aclose()
             await bob.layer.aclose()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=daemon_loop) as runner:
         runner.run(scenario())
 
 
@@ -194,6 +195,7 @@ OPTIONS = b"OPTIONS sip:b@h SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK1\r\nFro
 END = b"CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
 
 
+@pytest.mark.cpython
 @pytest.mark.parametrize(
     "data", [b"", OPTIONS[:60], b"HELO\r\n\r\n", OPTIONS + b"Call-ID\r\n" + END, OPTIONS + END, OPTIONS + b"Call-ID: 1\r\n" + END]
 )

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from sipua.errors import TransportError
 from sipua.transport import Endpoint, TransportLayer
 from sipua.transport.certificates import TlsSettings, VerifyClients
 from sipua.transport.tls import Tls
 from tests.support.certificates import Authority, self_signed
+from tests.support.loops import LOOPS
 from tests.support.transport import Recorder, ask, gone_when_closed, options
 
 HOST = "127.0.0.1"
@@ -211,7 +211,7 @@ async def test_a_server_of_openssl_is_checked(authority: Authority, tmp_path: Pa
 
 
 def both_loops(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    for factory in (asyncio.new_event_loop, uvloop.new_event_loop):
+    for factory in LOOPS.values():
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(scenario())
 
@@ -233,6 +233,7 @@ def test_large_messages_cross_tls_on_both_loops(authority: Authority) -> None:
     both_loops(scenario)
 
 
+@pytest.mark.cpython
 def test_a_closed_connection_over_tls_is_gone_without_the_collector(authority: Authority) -> None:
     async def scenario() -> None:
         bob = await start(authority.tls("bob.example"))

@@ -52,6 +52,7 @@ async def test_one_that_fails_keeps_none_from_resting(caplog: pytest.LogCaptureF
     assert "ValueError: mine" in caplog.text
 
 
+@pytest.mark.cpython
 async def test_one_that_is_over_is_not_kept() -> None:
     resting, sleeper = Resting(asyncio.get_running_loop()), Sleeper()
     watched = weakref.ref(sleeper)

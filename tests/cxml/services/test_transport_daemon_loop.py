@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 import trustme
-import uvloop
 
 from cxml.interpreter.ports import WebhookError
 from cxml.services.settings import WebhookSettings
 from cxml.services.transport import PooledTransport
 from cxml.services.webhook import WebhookClient
+from tests.support.loops import daemon_loop
 from tests.support.web import DOCUMENT, FACTS, WebServer, read_request, reply, serving
 
 Scene = Callable[[], Awaitable[None]]
@@ -125,10 +125,11 @@ async def an_endless_body_is_cut_off() -> None:
         an_endless_body_is_cut_off,
     ],
 )
-def test_on_uvloop(scene: Scene) -> None:
+def test_on_the_daemon_s_loop(scene: Scene) -> None:
     async def run() -> None:
         before = asyncio.all_tasks()
         await scene()
         assert asyncio.all_tasks() == before
 
-    uvloop.run(run())
+    with asyncio.Runner(loop_factory=daemon_loop) as runner:
+        runner.run(run())

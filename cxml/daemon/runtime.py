@@ -1,0 +1,64 @@
+"""The interpreter that runs the daemon, made fit for many calls: CPython with uvloop, or PyPy with its just-in-time compiler.
+
+PyPy needs a fraction of the processor time once it has compiled what a call runs through, but not as it comes. The code of a call is wide
+and flat: thousands of functions, each run a few times for a call. PyPy forgets how often a function ran before it has seen enough, throws
+compiled code away that a thousand other pieces were used since, and looks for garbage each few calls (docs/adr/0024).
+"""
+
+import asyncio
+import gc
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from cxml.daemon.plain_loop import PlainLoop
+from sipua.transport.tls_errors import separate
+
+IS_PYPY: Final = sys.implementation.name == "pypy"
+
+COMPILER: Final = "decay=0,loop_longevity=100000"
+"""Counts of how often code ran do not fade; compiled code is kept. See ``pypy3 --jit help``."""
+
+COLLECTOR: Final = {"PYPY_GC_NURSERY": "32M", "PYPY_GC_INCREMENT_STEP": "2M"}
+"""Room for new objects: few of them still live when it is full, and only those cost something. How much of the old ones is looked at in one
+step: some two milliseconds' worth.
+"""
+
+
+def prepare() -> None:
+    """Set up PyPy for the daemon; nothing on CPython.
+
+    The collector's settings are read from the environment when PyPy starts: where one is not set, the process starts anew with it, as the
+    same process and with the same arguments. Raises :class:`sipua.errors.TransportError` for a version that can't be trusted with TLS.
+    """
+    if not IS_PYPY:
+        return
+    if not COLLECTOR.keys() <= os.environ.keys():
+        os.environ.update({name: value for name, value in COLLECTOR.items() if name not in os.environ})
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # ourselves
+    import pypyjit  # type: ignore[import-not-found]  # noqa: PLC0415  # there on PyPy alone
+
+    pypyjit.set_param(COMPILER)
+    separate()  # for the requests to web applications, too
+
+
+@contextmanager
+def collector_watched(told: Callable[[float, int], None]) -> Iterator[None]:
+    """While the block runs *told* hears of each step of PyPy's collector: its pause in seconds, and no objects, for it counts none."""
+    hooks: Any = vars(gc)["hooks"]
+    hooks.on_gc_collect_step = lambda step: told(step.duration, 0)
+    try:
+        yield
+    finally:
+        hooks.reset()
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's event loop. PyPy has none; asyncio's is compiled there with the rest."""
+    if IS_PYPY:
+        return PlainLoop()
+    import uvloop  # noqa: PLC0415  # not there on PyPy
+
+    return uvloop.new_event_loop()

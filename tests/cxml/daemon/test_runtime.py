@@ -1,0 +1,92 @@
+"""The interpreter is made fit before the daemon begins."""
+
+import asyncio
+import gc
+import os
+import sys
+import types
+
+import pytest
+
+from cxml.daemon import runtime
+from cxml.daemon.runtime import COLLECTOR, COMPILER, IS_PYPY, collector_watched, new_event_loop, prepare
+
+
+class AnewError(Exception):
+    """Stands for the process that begins anew."""
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What PyPy's compiler is told, on a PyPy that is none."""
+    told: list[str] = []
+    monkeypatch.setattr(runtime, "IS_PYPY", True)
+    monkeypatch.setitem(sys.modules, "pypyjit", types.SimpleNamespace(set_param=told.append))
+    return told
+
+
+def test_without_settings_of_the_collector_the_process_begins_anew_with_them(compiler: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[tuple[str, list[str], dict[str, str]]] = []
+
+    def execv(path: str, words: list[str]) -> None:
+        begun.append((path, words, {name: os.environ[name] for name in COLLECTOR}))
+        raise AnewError
+
+    monkeypatch.delenv("PYPY_GC_INCREMENT_STEP", raising=False)
+    monkeypatch.setenv("PYPY_GC_NURSERY", "8M")
+    monkeypatch.setattr(os, "execv", execv)
+    monkeypatch.setattr(sys, "orig_argv", ["pypy3", "-m", "cxml", "serve"])
+    with pytest.raises(AnewError):
+        prepare()
+    assert begun == [(sys.executable, [sys.executable, "-m", "cxml", "serve"], COLLECTOR | {"PYPY_GC_NURSERY": "8M"})]
+    assert compiler == []
+
+
+def test_settings_that_are_there_are_kept_and_the_compiler_told(compiler: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in COLLECTOR:
+        monkeypatch.setenv(name, "8M")
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("begun anew"))
+    prepare()
+    assert (compiler, {os.environ[name] for name in COLLECTOR}) == ([COMPILER], {"8M"})
+
+
+def test_nothing_is_done_on_cpython(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "IS_PYPY", False)
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("begun anew"))
+    monkeypatch.delenv("PYPY_GC_NURSERY", raising=False)
+    prepare()
+    assert "PYPY_GC_NURSERY" not in os.environ
+
+
+def test_the_loop_is_uvloop_s_where_there_is_one() -> None:
+    loop = new_event_loop()
+    try:
+        assert isinstance(loop, asyncio.AbstractEventLoop)
+        assert type(loop).__module__.startswith("cxml.daemon.plain_loop" if IS_PYPY else "uvloop")
+    finally:
+        loop.close()
+
+
+def test_pauses_of_pypy_s_collector_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hooks:
+        on_gc_collect_step: object = None
+
+        def reset(self) -> None:
+            self.on_gc_collect_step = None
+
+    hooks, told = Hooks(), []
+    monkeypatch.setattr(gc, "hooks", hooks, raising=False)
+    with collector_watched(lambda pause_s, objects: told.append((pause_s, objects))):
+        assert callable(hooks.on_gc_collect_step)
+        hooks.on_gc_collect_step(types.SimpleNamespace(duration=0.002))
+    assert told == [(0.002, 0)]
+    assert hooks.on_gc_collect_step is None
+
+
+@pytest.mark.skipif(not IS_PYPY, reason="needs PyPy")
+def test_pypy_s_own_hooks_tell() -> None:
+    told: list[float] = []
+    with collector_watched(lambda pause_s, _: told.append(pause_s)):
+        gc.collect()
+    assert told
+    assert all(0 <= pause_s < 60 for pause_s in told)
