@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 # One worker holds the running PBX, the other one does the rest.
 PARALLEL := -n 2 --dist loadgroup
 
-.PHONY: help setup demo test test-pythons test-pypy pypy peers interop fuzz bench bench-check soak check lint types layers architecture docs fmt clean
+.PHONY: help setup demo test test-pythons test-pypy pypy bench-pypy peers interop fuzz bench bench-check soak check lint types layers architecture docs fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -68,6 +68,9 @@ $(VENV)/.bench-ready: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --only-binary :all: \
 	    --constraint constraints.txt --editable '.[dev,bench]'
 	@touch $@
+
+bench-pypy: $(VENV)/.bench-ready peers pypy ## the same on PyPy beside CPython, Asterisk and the floor; half an hour (BENCH_ARGS)
+	@bench/run-pypy $(BENCH_ARGS)
 
 soak: $(READY) ## calls of every outcome for SOAK_SECONDS (300) at SOAK_RATE (20) a second; fails if anything grows or is lost
 	$(BIN)/python -m bench.soak $(SOAK_ARGS)

@@ -6,8 +6,11 @@ from typing import Any
 
 from bench import report
 from bench.rows import RESULTS, Run
+from bench.units.pypy import OnPyPy
 
 BEGIN, END = "<!-- begin: from bench/results -->\n", "<!-- end -->\n"
+WARM_UP_CALLS = sum(rate * seconds for rate, seconds in OnPyPy.warm_up)
+WARM_UP_S = sum(seconds for _, seconds in OnPyPy.warm_up)
 _FIGURES = {
     "memory_kib": "memory, KiB",
     "tasks": "tasks",
@@ -39,9 +42,18 @@ def _measured(folder: Path) -> str:
     if (folder / "performance-flame.svg").exists():
         link = "[flame graph](../bench/results/performance-flame.svg)"
         parts.append(f"Where the daemon's time goes at the highest of these rates: a {link}, to be opened in a browser.\n")
+    if (path := folder / "pypy.json").exists():
+        parts.append("## On PyPy\n\n" + _on_pypy(Run.load(path), has_plot=(folder / "pypy.svg").exists()))
     if (path := folder / "soak.json").exists():
         parts.append("## The soak\n\n" + _soak(json.loads(path.read_text(encoding="utf-8"))))
     return "\n".join(parts) or "Nothing is kept yet: run `make bench`.\n"
+
+
+def _on_pypy(run: Run, *, has_plot: bool) -> str:
+    plan = f"A run of its own, {run.plan['repeats']} tries of {run.plan['seconds']} s for each figure, medians."
+    warm = f"The daemon on PyPy had made {WARM_UP_CALLS:,} transfers before each try, in {WARM_UP_S} s; [how to](howto/run-on-pypy.md)."
+    plot = "![The same as a plot](../bench/results/pypy.svg)\n" if has_plot else ""
+    return f"{plan} {warm}\n\n{report.tables(run)}\n{plot}"
 
 
 def _soak(kept: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.flame import published
-from bench.page import BEGIN, END, written
+from bench.page import BEGIN, END, WARM_UP_CALLS, WARM_UP_S, written
 from bench.rows import RESULTS, Row, Run
 from tests.support.tree import ROOT
 
@@ -36,6 +36,18 @@ def test_between_the_marks_stand_the_run_and_the_soak(tmp_path: Path) -> None:
     assert "600 s at 20 calls a second: 12,000 calls, each with the outcome that it had to have; nothing grew." in page
     assert "| memory, KiB | 84,976 | 85,240 |" in page
     assert written(page, tmp_path) == page
+
+
+def test_the_run_on_pypy_has_a_part_of_its_own_that_tells_of_the_warm_up(tmp_path: Path) -> None:
+    rows = [Row("cxmld on PyPy", "full", cpu_ms={400: 0.5}), Row("cxmld", "full", cpu_ms={400: 1.5})]
+    Run({"cores": "2"}, {"rates": [400], "repeats": 3, "seconds": 4}, rows).save(tmp_path / "pypy.json")
+    page = written(EMPTY, tmp_path)
+    assert "## On PyPy\n\nA run of its own, 3 tries of 4 s" in page
+    assert f"had made {WARM_UP_CALLS:,} transfers before each try, in {WARM_UP_S} s" in page
+    assert "| cxmld on PyPy | full | 0.500 | – | – |" in page
+    assert "pypy.svg" not in page
+    (tmp_path / "pypy.svg").touch()
+    assert "](../bench/results/pypy.svg)" in written(EMPTY, tmp_path)
 
 
 def test_a_soak_with_faults_says_so(tmp_path: Path) -> None:
