@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import sipp as sipp_runner
 from tests.support.ami import Ami
 from tests.support.asterisk import Asterisk
 from tests.support.certificates import Authority
@@ -135,15 +136,26 @@ async def test_echo_is_told_to_be_no_party_to_transfer(ami: Ami, asterisk: Aster
     assert "Authorization" not in out
 
 
-async def test_the_check_needs_no_binding_and_leaves_that_of_the_daemon_alone(ami: Ami, asterisk: Asterisk, tmp_path: Path) -> None:
-    del ami
-    config = configured(tmp_path, asterisk, {**RIGHT, "username": "cxmld-tcp"}, uri=f"sip:127.0.0.1:{asterisk.ports.sip};transport=tcp")
+def bindings(asterisk: Asterisk, user: str) -> list[str]:
+    """Return the contacts of *user* that Asterisk has now."""
+    return [line.split()[1] for line in asterisk.rx("pjsip show contacts").splitlines() if f" {user}/sip:" in line]
+
+
+@pytest.mark.usefixtures("ami", "sipp")
+async def test_the_check_needs_no_binding_and_leaves_that_of_the_daemon_alone(asterisk: Asterisk, tmp_path: Path) -> None:
+    user, secret = "cxmld-tcp", RIGHT["password"]
+    config = configured(tmp_path, asterisk, {**RIGHT, "username": user}, uri=f"sip:127.0.0.1:{asterisk.ports.sip};transport=tcp")
+    fill = {"USER": user, "PASSWORD": secret}
+    address = (asterisk.host, asterisk.ports.sip)
+    (await sipp_runner.run("uac-register.xml", remote=address, tcp=True, service=user, fill=fill)).check()
+    theirs = bindings(asterisk, user)
+    assert len(theirs) == 1
     status, out, _ = await ended(await started(config))
     assert (status, "200 asked, nothing bound" in out) == (0, True)
-    assert "cxmld-tcp/sip:" not in asterisk.rx("pjsip show contacts")
+    assert bindings(asterisk, user) == theirs
     status, out, _ = await ended(await started(config, "--register"))
     assert (status, "200 bound for a moment" in out) == (0, True)
-    assert "cxmld-tcp/sip:" not in asterisk.rx("pjsip show contacts")
+    assert bindings(asterisk, user) == [], "one contact a user: ours took the place of theirs, and is gone"
 
 
 @pytest.mark.parametrize(("word", "extension"), [("registration:", "noanswer"), ("registration:", "party"), ("audio:", "party")])
