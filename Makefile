@@ -9,6 +9,8 @@ READY := $(VENV)/.ready
 PYTEST_ARGS ?=
 # One worker holds the running PBX, the other one does the rest.
 PARALLEL := -n 2 --dist loadgroup
+# Without peers; of the tests that start the daemon as a process, those with workers.
+ON_PYPY := tests/sipua tests/cxml tests/e2e/test_workers.py
 
 .PHONY: help setup demo test test-pythons test-pypy pypy bench-pypy peers interop fuzz bench bench-check soak check lint types layers architecture docs fmt clean
 
@@ -46,13 +48,17 @@ test-pythons: $(READY) ## the suite without peers on the oldest and newest other
 
 pypy: .venv-pypy/.ready ## .venv-pypy with the daemon and its tests; where there is no PyPy 3.11, Debian's is fetched (needs a C compiler)
 
-.venv-pypy/.ready: pyproject.toml constraints.txt $(READY)
-	@python=$$(scripts/find-pypy) && EXTRA=test SOURCES=httptools,pyyaml scripts/make-venv .venv-pypy "$$python"
+.PHONY: .pypy-choice-now
+.pypy-choice: .pypy-choice-now $(READY)
+	@python=$$(scripts/find-pypy) && choice=$$(echo "$$python"; "$$python" -VV) && { echo "$$choice" | cmp -s - $@ || echo "$$choice" >$@; }
 
-test-pypy: $(READY) ## the suite without peers and processes on PyPy, where one can be had
+.venv-pypy/.ready: pyproject.toml constraints.txt .pypy-choice
+	@python=$$(head -n 1 .pypy-choice) && EXTRA=test SOURCES=httptools,pyyaml scripts/make-venv .venv-pypy "$$python"
+
+test-pypy: $(READY) ## the suite without peers on PyPy, where one can be had
 	@if scripts/find-pypy >/dev/null; then \
-	    $(MAKE) --no-print-directory .venv-pypy/.ready && .venv-pypy/bin/python -m pytest $(PARALLEL) tests/sipua tests/cxml $(PYTEST_ARGS); \
-	else echo "test-pypy: no PyPy here, nothing tested"; fi
+	    $(MAKE) --no-print-directory .venv-pypy/.ready && .venv-pypy/bin/python -m pytest $(PARALLEL) $(ON_PYPY) $(PYTEST_ARGS); \
+	else [ -z "$${PYPY:-}$${PYPY_SUITE:-}" ] && echo "test-pypy: no PyPy here, nothing tested"; fi
 
 fuzz: .venv-fuzz/.ready ## fuzz the parsers with atheris, FUZZ_SECONDS (60) for each target of tests/fuzz
 	@scripts/fuzz

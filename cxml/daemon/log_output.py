@@ -18,6 +18,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, TextIO
 
+from cxml.daemon.shared_socket import socket_at
+
 MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
 """Lines that wait for a reader: some ten thousand; a reader that is restarted misses none at a few hundred calls a second."""
 
@@ -179,7 +181,7 @@ def _sender(descriptor: int, own: contextlib.ExitStack) -> Callable[[bytes], int
     """
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISSOCK(mode):
-        sock = own.enter_context(socket.socket(fileno=os.dup(descriptor)))
+        sock = own.enter_context(socket_at(os.dup(descriptor)))
         return lambda data: sock.send(data, socket.MSG_DONTWAIT)  # Python ignores SIGPIPE
     if stat.S_ISFIFO(mode) or os.isatty(descriptor):
         try:

@@ -46,9 +46,18 @@ def prepare() -> None:
 
 @contextmanager
 def collector_watched(told: Callable[[float, int], None]) -> Iterator[None]:
-    """While the block runs *told* hears of each step of PyPy's collector: its pause in seconds, and no objects, for it counts none."""
+    """While the block runs *told* hears of each pause for PyPy's collector, in seconds, and of no objects, for it counts none.
+
+    Pauses are the collections of new objects and the steps of those of old ones. PyPy tells of several that followed at once as one; each
+    counts, with their mean.
+    """
+
+    def tell(pauses: Any) -> None:  # GcMinorStats or GcCollectStepStats of PyPy
+        for _ in range(pauses.count):
+            told(pauses.duration / pauses.count, 0)
+
     hooks: Any = vars(gc)["hooks"]
-    hooks.on_gc_collect_step = lambda step: told(step.duration, 0)
+    hooks.on_gc_minor = hooks.on_gc_collect_step = tell
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cxml.daemon.runtime import COLLECTOR, IS_PYPY
 from sipua.agent import UserAgent
 from sipua.errors import CallFailedError
 from sipua.usage.call.call import Call
@@ -139,6 +140,15 @@ async def test_a_killed_worker_costs_its_own_calls_only_and_comes_back(tmp_path:
             await asyncio.gather(*(call.wait_ended() for call in lost))
         process.signal()
         assert await process.exit_status() == 0
+
+
+@pytest.mark.skipif(not IS_PYPY, reason="needs PyPy")
+async def test_on_pypy_all_have_the_settings_of_the_collector(tmp_path: Path) -> None:
+    """The parent begins anew to have them, as the same process."""
+    async with house(tmp_path, voice="<Response><Reject/></Response>") as (process, _, _pbx):
+        for pid in (process.process.pid, pid_of(process, 0), pid_of(process, 1)):
+            names = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            assert {f"{name}={value}".encode() for name, value in COLLECTOR.items()} <= set(names)
 
 
 async def test_health_says_that_a_worker_is_missing_while_calls_are_taken(tmp_path: Path) -> None:

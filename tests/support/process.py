@@ -25,8 +25,8 @@ COMMAND = (sys.executable, "-m", "cxml")
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """Return the environment without settings of the daemon, with *extra*."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("CXMLD_")} | extra
+    """Return the environment without settings of the daemon and, so that it begins anew with its own, of PyPy; with *extra*."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("CXMLD_", "PYPY_GC_"))} | extra
 
 
 async def run(*arguments: str, stdin: bytes = b"", cwd: Path | None = None, **extra: str) -> tuple[int, str, str]:

@@ -21,6 +21,7 @@ from cxml.daemon.garbage import own_rhythm
 from cxml.daemon.logging import configure_logging
 from cxml.daemon.run import drain, readiness, reload, running
 from cxml.daemon.runtime import new_event_loop, prepare
+from cxml.daemon.shared_socket import socket_at
 from cxml.daemon.workers.board import Board
 from cxml.daemon.workers.link import Link, Message
 from cxml.daemon.workers.start import Start, read_start
@@ -100,19 +101,12 @@ def join_gates(gate: Gate, relay: Relay) -> None:
     relay.handlers[Kind.TOLD] = lambda _worker, _address, text, _error: heard[text[:1]](text[1:].decode())
 
 
-def adopted(descriptor: int) -> socket.socket:
-    """Return a socket of the parent's. It waits for nothing: PyPy lets a socket that it is handed wait, and all who share it."""
-    sock = socket.socket(fileno=descriptor)
-    sock.setblocking(False)
-    return sock
-
-
 async def work(start: Start, control: socket.socket) -> None:
     """Serve until the parent says to stop, or is gone. Raises what starting the daemon raises."""
     link = await Link.over(control)
     board = Board(start.board, start.count, [peer.name for peer in start.config.peers])
-    relay = Relay(adopted(start.inbox), [adopted(each) for each in start.outboxes], start.worker)
-    udp, tcp = ({(host, port): adopted(each) for host, port, each in some} for some in (start.udp, start.tcp))
+    relay = Relay(socket_at(start.inbox), [socket_at(each) for each in start.outboxes], start.worker)
+    udp, tcp = ({(host, port): socket_at(each) for host, port, each in some} for some in (start.udp, start.tcp))
     sharing = Sharing(start.worker, start.count, board.live)
     network = WorkerNetwork(sharing, relay, udp, tcp)
     place = Place(start.worker, lambda peer: board.share(start.worker, peer))
@@ -141,7 +135,7 @@ def main() -> int:
     """Run the worker that the parent has started; return the exit status."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the parent gets them, too, and says what is to be done
         signal.signal(number, signal.SIG_IGN)
-    control = socket.socket(fileno=int(sys.argv[1]))
+    control = socket_at(int(sys.argv[1]))
     try:
         start = read_start(control)
     except EOFError:

@@ -69,18 +69,22 @@ def test_the_loop_is_uvloop_s_where_there_is_one() -> None:
 
 def test_pauses_of_pypy_s_collector_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     class Hooks:
+        on_gc_minor: object = None
         on_gc_collect_step: object = None
 
         def reset(self) -> None:
-            self.on_gc_collect_step = None
+            self.on_gc_minor = self.on_gc_collect_step = None
 
     hooks, told = Hooks(), []
     monkeypatch.setattr(gc, "hooks", hooks, raising=False)
     with collector_watched(lambda pause_s, objects: told.append((pause_s, objects))):
         assert callable(hooks.on_gc_collect_step)
-        hooks.on_gc_collect_step(types.SimpleNamespace(duration=0.002))
-    assert told == [(0.002, 0)]
-    assert hooks.on_gc_collect_step is None
+        hooks.on_gc_collect_step(types.SimpleNamespace(duration=0.002, count=1))
+        assert callable(hooks.on_gc_minor)
+        hooks.on_gc_minor(types.SimpleNamespace(duration=0.002, count=2))
+    assert told == [(0.002, 0), (0.001, 0), (0.001, 0)]
+    assert not (hooks.on_gc_minor)
+    assert not (hooks.on_gc_collect_step)
 
 
 @pytest.mark.skipif(not IS_PYPY, reason="needs PyPy")
