@@ -11,6 +11,7 @@ from bench.units.pypy import OnPyPy
 BEGIN, END = "<!-- begin: from bench/results -->\n", "<!-- end -->\n"
 WARM_UP_CALLS = sum(rate * seconds for rate, seconds in OnPyPy.warm_up)
 WARM_UP_S = sum(seconds for _, seconds in OnPyPy.warm_up)
+_SOAKS = {"soak": "The soak", "soak-pypy": "The soak on PyPy"}
 _FIGURES = {
     "memory_kib": "memory, KiB",
     "tasks": "tasks",
@@ -44,8 +45,9 @@ def _measured(folder: Path) -> str:
         parts.append(f"Where the daemon's time goes at the highest of these rates: a {link}, to be opened in a browser.\n")
     if (path := folder / "pypy.json").exists():
         parts.append("## On PyPy\n\n" + _on_pypy(Run.load(path), has_plot=(folder / "pypy.svg").exists()))
-    if (path := folder / "soak.json").exists():
-        parts.append("## The soak\n\n" + _soak(json.loads(path.read_text(encoding="utf-8"))))
+    for name, title in _SOAKS.items():
+        if (path := folder / f"{name}.json").exists():
+            parts.append(f"## {title}\n\n" + _soak(json.loads(path.read_text(encoding="utf-8"))))
     return "\n".join(parts) or "Nothing is kept yet: run `make bench`.\n"
 
 
@@ -60,7 +62,7 @@ def _soak(kept: dict[str, Any]) -> str:
     soak = kept["soak"]
     calls = sum(soak["calls"].values())
     begin = f"{soak['seconds']} s at {soak['rate']} calls a second: {calls:,} calls"
-    outcome = f", {len(soak['faults'])} faults" if soak["faults"] else ", each with the outcome that it had to have; nothing grew"
+    outcome = f"; it failed: {'; '.join(soak['faults'])}" if soak["faults"] else ", each with the outcome that it had to have; nothing grew"
     lines = [f"| {_FIGURES[one['figure']]} | {one['first']:,.0f} | {one['last']:,.0f} |\n" for one in soak["trends"]]
     head = "| held | first third, median | last third, median |\n|---|---|---|\n"
     return f"{begin}{outcome}.\n\n{head}{''.join(lines)}"

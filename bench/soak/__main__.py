@@ -10,6 +10,7 @@ from pathlib import Path
 from bench import facts
 from bench.caller import BenchError
 from bench.measure import Bench
+from bench.soak.daemon import Soaked, SoakedOnPyPy
 from bench.soak.judge import LEAST_S
 from bench.soak.run import Result, soak
 
@@ -22,13 +23,17 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=int(os.environ.get("SOAK_SECONDS", "300")), help="how long calls begin")
     parser.add_argument("--rate", type=int, default=int(os.environ.get("SOAK_RATE", "20")), help="calls a second")
     parser.add_argument("--workers", type=int, default=1, help="processes of the daemon")
+    parser.add_argument("--pypy", action="store_true", help="soak the daemon on PyPy (make pypy)")
     parser.add_argument("--save", default="", metavar="NAME", help="keep the figures as bench/results/NAME.json")
     options = parser.parse_args()
     if options.seconds < LEAST_S or options.rate < 1:
         parser.error(f"a soak takes at least {LEAST_S:g} seconds, and a call a second")
+    if options.pypy and SoakedOnPyPy.missing():
+        parser.error(SoakedOnPyPy.missing())
+    kind = SoakedOnPyPy if options.pypy else Soaked
     try:
         with Bench.on_this_machine() as bench:
-            result = soak(bench, options.rate, options.seconds, _say, options.workers)
+            result = soak(bench, options.rate, options.seconds, _say, options.workers, kind)
     except BenchError as error:
         _say(str(error))
         return 2

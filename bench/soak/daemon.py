@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 from bench.soak.kinds import NOTIFY_TIMEOUT_S
 from bench.soak.ledger import Ledger
 from bench.units.ours import Ours
+from bench.units.pypy import OnPyPy
 from bench.webhook import FIRST, THEN, Requests, is_first
 
 _SOAKED = "soak"
@@ -18,6 +19,9 @@ class Soaked(Ours):
     name = "cxmld"
     log = -1
     workers = 1
+    ramp_s = 0.0
+    """How long the rate of calls rises at the begin."""
+    rtp_ports = "20000-31999"
 
     @property
     def tcp_port(self) -> int:
@@ -40,7 +44,7 @@ listen = "127.0.0.1:{self.port + 1}"
 url = "http://127.0.0.1:{self.webhook}/voice"
 [media]
 mode = "receive"
-rtp_ports = "20000-31999"
+rtp_ports = "{self.rtp_ports}"
 [limits]
 max_calls = 6000
 max_calls_per_s = 100000
@@ -65,6 +69,14 @@ count = {self.workers}
     def last_words(self) -> str:
         """Return the begin of the log."""
         return os.read(self.log, 4096).decode("utf-8", "replace").strip() or "it said nothing"
+
+
+class SoakedOnPyPy(OnPyPy, Soaked):
+    """The same on PyPy, which compiles what the first calls run through: it takes no full load at once. Both may run side by side."""
+
+    name = "cxmld on PyPy"
+    ramp_s = 60.0
+    rtp_ports = "33000-44999"
 
 
 class Application(Requests):

@@ -53,6 +53,11 @@ class Result:
     faults: list[str] = field(default_factory=list)
 
 
+def begun_by(passed_s: float, rate: float, ramp_s: float) -> float:
+    """Return how many calls have begun after *passed_s* when their rate rises evenly for *ramp_s* up to *rate* a second."""
+    return rate * (passed_s - ramp_s / 2) if passed_s >= ramp_s else rate * passed_s**2 / (2 * ramp_s)
+
+
 class LogReader:
     """Counts the lines of the daemon's log by level and keeps the first errors."""
 
@@ -108,11 +113,11 @@ class Soak:
         return self._result(before, after, ended)
 
     async def _call(self, peer: Peer, group: asyncio.TaskGroup) -> None:
-        """Begin calls at an even pace, in shuffled decks of a hundred."""
+        """Begin calls at an even pace, which rises at the begin, in shuffled decks of a hundred."""
         loop, cards = asyncio.get_running_loop(), random.Random(1)
         deck: list[Kind] = []
         while not self._stop and (passed := loop.time() - self._start) < self._seconds:
-            while self._begun < passed * self._rate:
+            while self._begun < begun_by(passed, self._rate, self._unit.ramp_s):
                 if not deck:
                     deck = [kind for kind in KINDS for _ in range(kind.share)]
                     cards.shuffle(deck)
@@ -202,9 +207,9 @@ def _read(url: str) -> str:
         return str(response.read().decode())
 
 
-def soak(bench: Bench, rate: int, seconds: int, say: Say, workers: int = 1) -> Result:
-    """Run a soak of *seconds* at *rate* calls a second against a daemon of so many *workers*."""
-    unit = Soaked(bench.folder / "soak", bench.unit_core, bench.port, bench.web_port)
+def soak(bench: Bench, rate: int, seconds: int, say: Say, workers: int = 1, kind: type[Soaked] = Soaked) -> Result:
+    """Run a soak of *seconds* at *rate* calls a second against a daemon of so many *workers* and of this *kind*."""
+    unit = kind(bench.folder / "soak", bench.unit_core, bench.port, bench.web_port)
     unit.workers = workers
     os.sched_setaffinity(0, {bench.caller_core})
     with running(unit):

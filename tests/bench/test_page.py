@@ -53,7 +53,9 @@ def test_the_run_on_pypy_has_a_part_of_its_own_that_tells_of_the_warm_up(tmp_pat
 def test_a_soak_with_faults_says_so(tmp_path: Path) -> None:
     soak = {"seconds": 600, "rate": 20, "calls": {"busy": 2000}, "faults": ["one", "two"], "trends": []}
     (tmp_path / "soak.json").write_text(json.dumps({"machine": {}, "soak": soak}))
-    assert "2,000 calls, 2 faults." in written(EMPTY, tmp_path)
+    assert "2,000 calls; it failed: one; two." in written(EMPTY, tmp_path)
+    (tmp_path / "soak-pypy.json").write_text(json.dumps({"machine": {}, "soak": soak | {"rate": 30, "faults": []}}))
+    assert "## The soak on PyPy\n\n600 s at 30 calls a second" in written(EMPTY, tmp_path)
 
 
 def test_without_a_run_the_page_says_how_to_make_one(tmp_path: Path) -> None:

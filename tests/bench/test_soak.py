@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bench.soak.judge import ALLOWED, HELD_BY_CALLS, LEAST_S, Sample, left_over, trends
 from bench.soak.kinds import KINDS
 from bench.soak.ledger import MAX_EXAMPLES, Ledger
+from bench.soak.run import begun_by
 
 STEADY = {
     "memory_kib": 60_000.0,
@@ -159,3 +160,11 @@ def test_all_problems_are_counted_and_a_few_kept() -> None:
 def test_the_kinds_make_a_hundred_and_have_names_of_their_own() -> None:
     assert sum(kind.share for kind in KINDS) == 100
     assert len({kind.name for kind in KINDS}) == len(KINDS)
+
+
+def test_the_rate_of_calls_rises_evenly_up_to_what_it_is() -> None:
+    assert [begun_by(at_s, 200, 0) for at_s in (0, 1, 3600)] == [0, 200, 720_000]
+    assert [begun_by(at_s, 200, 60) for at_s in (0, 30, 60, 61, 3600)] == [0, 1500, 6000, 6200, 714_000]
+    steps = [begun_by(at_s + 1, 200, 60) - begun_by(at_s, 200, 60) for at_s in range(60)]
+    assert steps == sorted(steps)
+    assert steps[-1] < 200
