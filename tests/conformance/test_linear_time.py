@@ -4,6 +4,7 @@ A quadratic parser costs sixteen times as much. Times that are too short to comp
 """
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable
 
@@ -27,6 +28,7 @@ LARGE = 32_768
 SMALL = LARGE // 4
 COMPARABLE_S = 0.03
 RATIO = 10.0
+TRIES = 5
 PATTERNS = (
     ",", ";", '"', "\\", "<", ">", " ", "@", ":", "%", "=", "[", "(", "/", "?", "a", "0", "\r\n", "\n", "\r\n ", "\x00", "é",
     ";a=b", 'a="b",', "<,", '" "', "a: b\r\n", "sip:a@b,", "a=b\r\n", "--x\r\n", "a.", "%00",
@@ -67,7 +69,7 @@ PARSERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "multipart": (lambda text: parse_sipfrag("multipart/mixed;boundary=x", octets(text)), ("", "--x\r\n")),
     "SDP": (lambda text: parse_sdp(octets(text)), ("", "v=0\r\n", "v=0\r\no=- 1 1 IN IP4 h\r\nm=")),
     "datagram": (lambda text: parse_message(octets(text)), ("", "INVITE ", REQUEST, f"{REQUEST}Via: SIP/2.0/UDP a", "SIP/2.0 200 ")),
-    "stream": (by_octets, ("", REQUEST, f"{REQUEST}l: 9000\r\n\r\n")),
+    "stream": (by_octets, ("", REQUEST, f"{REQUEST}l: 60000\r\n\r\n", f"{REQUEST}l: 1\r\n\r\n")),  # in a body, and behind one
     "RTP": (lambda text: parse_packet(octets(text)), ("", "\x1f")),
 }
 
@@ -85,25 +87,45 @@ def seconds(parse: Callable[[str], object], text: str) -> float:
     return min(times)
 
 
+def in_proportion(parse: Callable[[str], object], prefix: str, pattern: str) -> tuple[float, float] | None:
+    """Return None when the long text takes no longer than it may, else the best times of both texts.
+
+    Another process may take the core in the middle of one try; a parser that is too slow is so in each.
+    """
+    small = large = float("inf")
+    for _ in range(TRIES):
+        large = min(large, seconds(parse, prefix + pattern * (LARGE // len(pattern))))
+        if large < COMPARABLE_S:
+            return None
+        small = min(small, seconds(parse, prefix + pattern * (SMALL // len(pattern))))
+        if large <= small * RATIO:
+            return None
+    return small, large
+
+
 @pytest.mark.parametrize("name", PARSERS)
 def test_time_grows_no_faster_than_the_text(name: str) -> None:
     parse, prefixes = PARSERS[name]
     slow = []
     for prefix in prefixes:
         for pattern in PATTERNS:
-            large = seconds(parse, prefix + pattern * (LARGE // len(pattern)))
-            if large < COMPARABLE_S:
-                continue
-            small = seconds(parse, prefix + pattern * (SMALL // len(pattern)))
-            if large > small * RATIO:
-                slow.append(f"{prefix!r} and {pattern!r}: {small * 1000:.0f} ms, four times as long {large * 1000:.0f} ms")
+            times = in_proportion(parse, prefix, pattern)
+            if times is not None:
+                slow.append(f"{prefix!r} and {pattern!r}: {times[0] * 1000:.0f} ms, four times as long {times[1] * 1000:.0f} ms")
     assert slow == []
 
 
-def test_a_quadratic_parser_would_be_found() -> None:
-    """The yardstick itself: a loop that looks back to the start at each character."""
+@pytest.mark.parametrize(
+    ("power", "disturbed", "is_found"),
+    [(1, (), False), (2, (), True), (1, (0,), False), (1, (0, 2), False), (2, (0,), True)],
+)
+def test_a_quadratic_parser_is_found_and_a_disturbed_one_is_not(
+    power: int, disturbed: tuple[int, ...], is_found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = iter(range(2 * TRIES))
 
-    def quadratic(text: str) -> int:
-        return sum(text.count(",", 0, end) for end in range(len(text)))
+    def told(_parse: Callable[[str], object], text: str) -> float:
+        return (len(text) / LARGE) ** power * (20 if next(tries) in disturbed else 1)
 
-    assert seconds(quadratic, "," * LARGE) > RATIO * seconds(quadratic, "," * SMALL)
+    monkeypatch.setattr(sys.modules[__name__], "seconds", told)
+    assert (in_proportion(len, "", "a") is not None) is is_found
