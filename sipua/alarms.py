@@ -28,6 +28,8 @@ class Alarms:
     __slots__ = ("__weakref__", "_armed_for", "_count", "_handle", "_heap", "_loop", "_stale")
 
     _known: ClassVar["weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Alarms]"] = weakref.WeakKeyDictionary()
+    _latest: ClassVar["weakref.ref[Alarms] | None"] = None
+    """Those that were asked for last: a process has one loop for its whole life, and a weak dictionary takes its time on PyPy."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)  # the loop is the key under which they are kept
@@ -40,10 +42,18 @@ class Alarms:
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> "Alarms":
         """Return the alarms of *loop*."""
+        latest = None if cls._latest is None else cls._latest()
+        if latest is not None and latest.is_for(loop):
+            return latest
         found = cls._known.get(loop)
         if found is None:
             found = cls._known[loop] = cls(loop)
+        cls._latest = weakref.ref(found)
         return found
+
+    def is_for(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Tell whether these are the alarms of *loop*."""
+        return self._loop() is loop
 
     def __len__(self) -> int:
         return len(self._heap) - self._stale

@@ -47,19 +47,27 @@ class TimerSet:
     def start(self, name: str, deadline: float) -> None:
         """Set timer *name* to fire at *deadline*; a running one of that name is replaced."""
         running = self._running
-        if not running:
+        if not running or (running[0] == name and len(running) == 2):  # the only one: most machines have no more
             self._running = name, deadline
             self.next_deadline = deadline
             return
         if name in running:
-            running = _without(running, name)
-        running = self._running = (*running, name, deadline)
-        self.next_deadline = min(running[1::2])
+            self._settle((*_without(running, name), name, deadline))
+            return
+        self._running = (*running, name, deadline)
+        if self.next_deadline is None or deadline < self.next_deadline:
+            self.next_deadline = deadline
 
     def stop(self, name: str) -> None:
         """Stop timer *name*; stopping one that does not run is fine."""
-        if name in self._running:
-            self._settle(_without(self._running, name))
+        running = self._running
+        if not running:
+            return
+        if len(running) == 2:
+            if running[0] == name:
+                self.clear()
+        elif name in running:
+            self._settle(_without(running, name))
 
     def clear(self) -> None:
         """Stop all timers: the machine's end state."""
@@ -79,7 +87,14 @@ class TimerSet:
 
     def _settle(self, running: _Flat) -> None:
         self._running = running
-        self.next_deadline = min(running[1::2], default=None)
+        if len(running) == 2:
+            self.next_deadline = running[1]
+            return
+        earliest: float | None = None
+        for index in range(1, len(running), 2):
+            if earliest is None or running[index] < earliest:
+                earliest = running[index]
+        self.next_deadline = earliest
 
     def deadline(self, name: str) -> float | None:
         """Return the deadline of timer *name*, or None when it does not run."""

@@ -4,9 +4,9 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
 
 from sipua.auth import Account, Credential
+from sipua.remembered import remembered
 from sipua.transport.base import Endpoint
 from sipua.usage.call.machine.interval import TimerSettings
 from sipua.usage.subscription.refer import ReferSettings
@@ -71,7 +71,7 @@ class Peers:
         self._by_user = with_passwords
         self._by_certificate = {name.lower(): peer for peer in peers for name in peer.certificates}
         self._by_name = {peer.name: peer for peer in peers}
-        self._find = lru_cache(maxsize=1024)(self._search)
+        self._find = remembered(1024)(self._search)
 
     def find(self, endpoint: Endpoint) -> Peer | None:
         """Return the peer at *endpoint*, whatever else it has to show; None for a stranger."""

@@ -3,10 +3,10 @@
 import ipaddress
 import re
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from typing import Final
 
 from cxml.services.target import Target
+from sipua.remembered import remembered
 
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052 §2.1: an IPv4 address is in its last 32 bits
 _IPV6_IN_PATTERN: Final = re.compile(r"\[(?=[0-9a-f:.]*:)")
@@ -24,7 +24,7 @@ def is_host_allowed(target: Target, patterns: tuple[str, ...]) -> bool:
     return _is_allowed(host_of(target), target.origin[2], patterns)
 
 
-@lru_cache(maxsize=_KEPT)
+@remembered(_KEPT)
 def _is_allowed(host: str, port: int, patterns: tuple[str, ...]) -> bool:
     forms = (host, f"{host}:{port}")
     return any(fnmatchcase(form, _IPV6_IN_PATTERN.sub("[[]", pattern.lower())) for pattern in patterns for form in forms)

@@ -3,11 +3,11 @@
 import base64
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import httpx
 
 from cxml.services.fragment import Overrides, parse_fragment
+from sipua.remembered import remembered
 
 _CACHED = 1024  # an application has a handful of URLs and every call uses them
 _CACHED_CHARS = 1024  # so that a document full of long ones fills no memory
@@ -81,7 +81,7 @@ def known_target(text: str) -> Target:
     return _kept(text) if len(text) <= _CACHED_CHARS else parse_target(text)
 
 
-_kept = lru_cache(maxsize=_CACHED)(parse_target)
+_kept = remembered(_CACHED)(parse_target)
 
 
 def without_secrets(text: str) -> str:

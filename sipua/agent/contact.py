@@ -1,8 +1,7 @@
 """Our Contact (RFC 3261 §8.1.1.8, §12.1.1)."""
 
-from functools import lru_cache
-
 from sipua.message import Uri
+from sipua.remembered import remembered
 from sipua.transport.base import Channel, Endpoint
 from sipua.transport.layer import TransportLayer
 
@@ -27,4 +26,4 @@ def _build(ours: Endpoint, user: str, is_secure: bool, parameters: str) -> str:
     return f"<{uri}{transport}{parameters}>"
 
 
-_remembered = lru_cache(maxsize=1024)(_build)
+_remembered = remembered(1024)(_build)

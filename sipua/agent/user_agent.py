@@ -25,7 +25,7 @@ from sipua.agent.registrations import Registrations
 from sipua.auth import Authenticator, Credential
 from sipua.dialog.layer import DialogLayer
 from sipua.driver import TaskSet
-from sipua.entropy import system_bits
+from sipua.entropy import hex_digits, system_bits
 from sipua.errors import CallFailedError, ParseError, TransportError, printable
 from sipua.message import Address, Request, Response, Uri
 from sipua.transaction.admission import Admit, OnRefused
@@ -233,10 +233,10 @@ class UserAgent:
         await self.aclose()
 
     def _token(self) -> str:
-        return f"{self._rng.getrandbits(64):016x}"
+        return hex_digits(self._rng, 8)
 
     def _branch(self) -> str:
-        return f"z9hG4bK{self._rng.getrandbits(80):020x}"
+        return "z9hG4bK" + hex_digits(self._rng, 10)
 
     def contact_for(self, channel: Channel, user: str, is_secure: bool) -> str:  # as CallCore calls it
         """Return our Contact value for the peer of *channel*, ``sips`` where *is_secure* (RFC 3261 §8.1.1.8)."""

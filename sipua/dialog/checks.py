@@ -19,12 +19,9 @@ SUPPORTED_EXTENSIONS: frozenset[str] = frozenset({"100rel", "replaces", "timer"}
 ACCEPT = "application/sdp, multipart/mixed, message/sipfrag;version=2.0"
 
 
-_MINDED = frozenset({"Require", "Content-Encoding"})
-
-
 def is_fine(request: Request) -> bool:
     """Tell at a glance that :func:`refuse` has nothing against *request*; False: ask it. Nearly all requests are fine."""
-    return request.method in SERVED and request.headers.lacks(_MINDED) and request.request_uri.is_sip
+    return request.method in SERVED and request.headers.lacks("Require", "Content-Encoding") and request.request_uri.is_sip
 
 
 def refuse(request: Request, to_tag: str, extensions: Container[str] = SUPPORTED_EXTENSIONS) -> Response | None:

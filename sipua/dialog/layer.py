@@ -12,8 +12,9 @@ from typing import Protocol
 
 from sipua.auth.credentials import Authenticator
 from sipua.dialog.checks import SUPPORTED_EXTENSIONS, bad_event, is_fine, refuse
-from sipua.dialog.state import Admission, DialogId, DialogState, id_of
+from sipua.dialog.state import Admission, DialogId, DialogState, key_of
 from sipua.driver import TaskSet
+from sipua.entropy import hex_digits
 from sipua.errors import ParseError, TransportError, printable
 from sipua.message import Request, Response, make_response
 from sipua.transaction.exchange import Exchanger
@@ -79,9 +80,16 @@ class Dialog:
 
     def detach(self, usage: Usage) -> None:
         """End a usage; with the last one the dialog ends."""
-        self.usages = tuple(other for other in self.usages if other is not usage)
+        self.usages = tuple([other for other in self.usages if other is not usage])
         if not self.usages:
             self._layer.remove(self)
+
+    def usage_for(self, request: Request) -> Usage | None:
+        """Return the first usage that takes *request*."""
+        for usage in self.usages:
+            if usage.accepts(request):
+                return usage
+        return None
 
     def next_cseq(self) -> int:
         """Return the number of our next request."""
@@ -144,7 +152,7 @@ class DialogLayer:
         self.tag_mark = ""
         """What our tags begin with: which process the dialog belongs to, where several share an address."""
         self._rng = rng or random.Random(secrets.randbits(64))
-        self._dialogs: dict[DialogId, Dialog] = {}
+        self._dialogs: dict[str, Dialog] = {}  # by the keys of their ids
         self._forgetting: dict[tuple[str, str], asyncio.TimerHandle] = {}
         transactions.user = self
         transactions.answer = self.answer
@@ -165,11 +173,11 @@ class DialogLayer:
 
     def new_tag(self) -> str:
         """Return a fresh tag: 64 random bits (RFC 3261 §19.3 asks for 32)."""
-        return f"{self.tag_mark}{self._rng.getrandbits(64):016x}"
+        return self.tag_mark + hex_digits(self._rng, 8)
 
     def new_call_id(self) -> str:
         """Return a fresh Call-ID (RFC 3261 §8.1.1.4)."""
-        return f"{self._rng.getrandbits(128):032x}"
+        return hex_digits(self._rng, 16)
 
     def uniform(self, low: float, high: float) -> float:
         """Return a random number between *low* and *high*."""
@@ -177,20 +185,21 @@ class DialogLayer:
 
     def add(self, dialog: Dialog) -> None:
         """Make *dialog* known under its id."""
-        self._dialogs[dialog.id] = dialog
+        self._dialogs[dialog.id.key] = dialog
 
     def remove(self, dialog: Dialog) -> None:
         """Forget *dialog*."""
-        if self._dialogs.get(dialog.id) is dialog:
-            del self._dialogs[dialog.id]
+        key = dialog.id.key
+        if self._dialogs.get(key) is dialog:
+            del self._dialogs[key]
 
     def find(self, dialog_id: DialogId) -> Dialog | None:
         """Return the dialog *dialog_id*."""
-        return self._dialogs.get(dialog_id)
+        return self._dialogs.get(dialog_id.key)
 
     def is_in_dialog(self, request: Request) -> bool:
         """Tell whether *request* belongs to a dialog: whoever sends it knows the Call-ID and two tags of 64 random bits."""
-        return id_of(request) in self._dialogs
+        return key_of(request) in self._dialogs
 
     def __len__(self) -> int:
         return len(self._dialogs)
@@ -200,10 +209,10 @@ class DialogLayer:
         refusal = None if is_fine(request) else refuse(request, tag, self.extensions)
         if refusal is not None:
             return refusal
-        dialog_id = id_of(request)
-        if dialog_id.local_tag:
-            return None if dialog_id in self._dialogs else make_response(request, 481)
-        if self.user is None or any(name in request.headers for name in ("Authorization", "Proxy-Authorization")):
+        key = key_of(request)
+        if request.to.tag:
+            return None if key in self._dialogs else make_response(request, 481)
+        if self.user is None or not request.headers.lacks("Authorization", "Proxy-Authorization"):
             return None  # the answer to credentials may depend on how often they came
         return self.user.answer_alone(request, tag)
 
@@ -215,14 +224,14 @@ class DialogLayer:
             log.debug("%s from %s refused with %d", printable(request.method), transaction.channel.remote, refusal.status)
             transaction.respond(refusal)
             return
-        dialog_id = id_of(request)
-        if not dialog_id.local_tag:
+        key = key_of(request)
+        if not request.to.tag:
             if self.user is None:
                 transaction.respond(make_response(request, 480, to_tag=self.new_tag()))
             else:
                 self.user.on_initial_request(transaction)
             return
-        dialog = self._dialogs.get(dialog_id)
+        dialog = self._dialogs.get(key)
         if dialog is None:
             log.debug("%s for an unknown dialog, Call-ID %s", request.method, printable(request.call_id))
             transaction.respond(make_response(request, 481))
@@ -231,7 +240,7 @@ class DialogLayer:
 
     def _to_usage(self, dialog: Dialog, transaction: ServerTransaction) -> None:
         request = transaction.request
-        usage = next((usage for usage in dialog.usages if usage.accepts(request)), None)
+        usage = dialog.usage_for(request)
         # docs/spec/dialog.md, "Overtaken requests": BYE ends the call in whatever order it comes
         if dialog.state.admit(request) is Admission.OUT_OF_ORDER and request.method != "BYE":
             transaction.respond(make_response(request, 500, "Out Of Order"))
@@ -247,7 +256,7 @@ class DialogLayer:
 
     def on_ack(self, request: Request, channel: Channel) -> None:
         """Bring an ACK for a 2xx to its dialog; one for no dialog is ignored (RFC 3261 §12.2.2)."""
-        dialog = self._dialogs.get(id_of(request))
+        dialog = self._dialogs.get(key_of(request))
         if dialog is None:
             log.debug("ACK for an unknown dialog from %s", channel.remote)
             return

@@ -6,11 +6,11 @@ from typing import NamedTuple
 from sipua.errors import ParseError
 from sipua.message.grammar import quote, split_list, unquote
 from sipua.message.memory import Memory
-from sipua.message.params import EMPTY, PLAIN_PARAMS, Params
+from sipua.message.params import EMPTY, Params
 from sipua.message.uri import Uri
 
-_PLAIN = re.compile(rf'(?:"([^"\\<>]*)"|([A-Za-z0-9]*)) ?<([^<>"\s]+)>({PLAIN_PARAMS})')
-"""What nearly all peers send: a name that needs no unescaping, a URI in brackets, parameters right behind it."""
+_PLAIN = re.compile(r'(?:"([^"\\<>]*)"|([A-Za-z0-9]*)) ?<([^<>"\s]+)>')
+"""What nearly all peers send, with parameters right behind it: a name that needs no unescaping, a URI in brackets."""
 
 
 class Address(NamedTuple):
@@ -69,13 +69,30 @@ class Address(NamedTuple):
 
 
 def _parse(text: str) -> Address:
-    match = _PLAIN.fullmatch(text)
-    if match is None:
+    before, bracket, behind = text.partition(">")
+    if not bracket or (behind and behind[0] != ";"):
         return Address.parse_any(text)
-    quoted, name, uri, params = match.groups()
-    return Address(Uri.parse(uri), name if quoted is None else quoted, Params.parse_plain(params))
+    plain = _NAMES.read(before)
+    if plain is _NO_PLAIN_NAME:
+        return Address.parse_any(text)
+    if not behind:
+        return plain
+    params = Params.find_plain(behind[1:])
+    return Address.parse_any(text) if params is None else Address(plain.uri, plain.display_name, params)
 
 
+def _parse_name(text: str) -> Address:
+    match = _PLAIN.fullmatch(f"{text}>")
+    if match is None:
+        return _NO_PLAIN_NAME
+    quoted, name, uri = match.groups()
+    return Address(Uri.parse(uri), name if quoted is None else quoted)
+
+
+_NO_PLAIN_NAME = Address(Uri.parse("sip:none"))
+"""What :func:`_parse_name` gives for a text that has to be read the long way."""
+_NAMES = Memory(_parse_name)
+"""Display names with their URIs, without the tag, which is another one in each call."""
 _MEMORY = Memory(_parse)
 
 

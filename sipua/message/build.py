@@ -13,15 +13,19 @@ def make_response(request: Request, status: int, reason: str | None = None, *, t
 
     *to_tag* goes into To unless that has a tag already or the status is 100. A 100 carries the request's Timestamp.
     """
-    get = request.headers.get
+    source = request.headers
+    get = source.get
     to = get("To") or ""
     if to_tag and status > 100 and not request.to.tag:
         to = one_line("To", f"{to};tag={to_tag}")
     lines = [("From", get("From") or ""), ("To", to), ("Call-ID", get("Call-ID") or ""), ("CSeq", get("CSeq") or "")]
     if status == 100 and (timestamp := get("Timestamp")) is not None:
         lines.append(("Timestamp", timestamp))
-    vias = [line for line in request.headers if line[0] == "Via"]
-    return Response(status, reason, Headers(vias + lines, dict([*lines, *vias[:1]])))
+    vias = [("Via", value) for value in source.lines("Via")]
+    headers = Headers(vias + lines, dict([*lines, *vias[:1]]))
+    if (known := source.cache.get("Via")) is not None:
+        headers.cache["Via"] = known  # the same text, which says where the response goes
+    return Response(status, reason, headers)
 
 
 def copy_record_route(request: Request, response: Response) -> None:

@@ -1,9 +1,10 @@
 """Pure. Typed, lazily parsed header values of a message.
 
-Each is parsed when first asked for and kept in the header map's cache, which a change of the headers empties.
+Each is parsed when first asked for and kept in the header map's cache, which a change of the headers empties
+(:class:`Headers` says of what).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol, TypeVar, cast
 
 from sipua.errors import ParseError
@@ -129,10 +130,31 @@ def _listed(name: str, parse: Callable[[str], T], doc: str) -> Field[tuple[T, ..
             return known
         if (headers.first or headers.index()).get(name) is None:
             return ()
-        values = headers.cache[key] = tuple([parse(text) for text in headers.values(name)])
+        texts = headers.values(name)
+        values = headers.cache[key] = (parse(texts[0]),) if len(texts) == 1 else tuple([parse(text) for text in texts])
         return values
 
     return cast("Field[tuple[T, ...]]", property(read, doc=doc))
+
+
+def read_mandatory(headers: Headers) -> None:
+    """Parse what every message must have. Raises :class:`ParseError` for the first that is absent or broken.
+
+    For a message as it came, once: PyPy then makes each field's own code a look into the cache.
+    """
+    first, cache = headers.first or headers.index(), headers.cache
+    cache["Via"] = _first_via(_of(first, "Via"))
+    cache["Call-ID"] = _call_id(_of(first, "Call-ID"))
+    cache["From"] = Address.parse(_of(first, "From"))
+    cache["To"] = Address.parse(_of(first, "To"))
+    cache["CSeq"] = CSeq.parse(_of(first, "CSeq"))
+
+
+def _of(first: Mapping[str, str], name: str) -> str:
+    text = first.get(name)
+    if text is None:
+        raise ParseError(f"no {name}")
+    return text
 
 
 class Fields:

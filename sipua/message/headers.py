@@ -1,6 +1,6 @@
 """Pure. The ordered header map of a message (RFC 3261 §7.3)."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sipua.message.grammar import split_list
@@ -130,8 +130,9 @@ class Headers:
     """Header lines in their order, names in canonical spelling; unknown names keep theirs, and any spelling of them finds the line.
 
     Values are unfolded text without line ends; undecodable bytes stay as surrogates and are written back unchanged.
-    ``cache`` holds typed values of the lines and is emptied by every change. ``first`` has the first value of each name, unknown names in
-    lower case; None: it has to be made by :meth:`index`. Both are for this package; others use :meth:`get`.
+    ``cache`` holds typed values of the lines and is emptied by every change; a line behind the first Via leaves that. ``first`` has the
+    first value of each name, unknown names in lower case; None: it has to be made by :meth:`index`. Both are
+    for this package; others use :meth:`get`.
     """
 
     __slots__ = ("_items", "cache", "first")
@@ -140,7 +141,7 @@ class Headers:
         """*items* are (name, value); the names must be canonical already. *first* may be given where it is known."""
         self._items: list[tuple[str, str]] = list(items)
         self.first = first or None
-        self.cache: dict[Callable[..., Any] | str, Any] = {}
+        self.cache: dict[str, Any] = {}
 
     def _places(self, name: str) -> list[int]:
         """Return the indices of the lines *name*, in order."""
@@ -170,15 +171,19 @@ class Headers:
             first.setdefault(_CANONICAL.get(spelling) or spelling.lower(), value)
         return first
 
-    def lacks(self, names: frozenset[str]) -> bool:
-        """Tell whether there is no line of any of *names*: canonical ones, and unknown ones in lower case. One look in place of many."""
-        return (self.first or self.index()).keys().isdisjoint(names)
+    def lacks(self, one: str, two: str, three: str = "") -> bool:
+        """Tell whether there is no line of two or three names, canonical ones, and unknown ones in lower case. For PyPy without a loop."""
+        first = self.first or self.index()
+        return one not in first and two not in first and three not in first
 
     def lines(self, name: str) -> list[str]:
         """Return the values of all lines *name*, one a line, in order."""
-        if _CANONICAL.get(name) == name:
-            return [value for spelling, value in self._items if spelling == name]
         items = self._items
+        if _CANONICAL.get(name) == name:
+            first = self.first or self.index()
+            if name not in first:
+                return []
+            return [first[name]] if len(first) == len(items) else [value for spelling, value in items if spelling == name]
         return [items[index][1] for index in self._places(name)]
 
     def values(self, name: str) -> list[str]:
@@ -186,6 +191,9 @@ class Headers:
         lines = self.lines(name)
         if canonical(name) in NEVER_JOINED:
             return lines
+        if len(lines) == 1 and "," not in lines[0]:  # nearly always
+            value = lines[0].strip()
+            return [value] if value else []
         return [value for line in lines for value in split_list(line)]
 
     def add(self, name: str, value: str) -> None:
@@ -195,7 +203,14 @@ class Headers:
         if self.first is not None:
             self.first.setdefault(name if name in KNOWN_NAMES else name.lower(), value)
         if self.cache:
-            self.cache.clear()
+            self._keep("Via" if name != "Via" else "")
+
+    def _keep(self, name: str) -> None:
+        """Empty the cache but for the first value *name*, which did not change."""
+        known = self.cache.get(name)
+        self.cache.clear()
+        if known is not None:
+            self.cache[name] = known
 
     def prepend(self, name: str, value: str) -> None:
         """Put a line in front of all others: where a Via goes."""
@@ -222,13 +237,15 @@ class Headers:
         """Replace all lines *name* by one, in the place of the first."""
         one_line(name, value)
         name = canonical(name)
-        places = self._places(name)
-        if places:
+        first, key = self.first or self.index(), name if name in KNOWN_NAMES else name.lower()
+        if key in first:
+            places = self._places(name)
             self._items[places[0]] = (name, value)
             self._delete(places[1:])
         else:
             self._items.append((name, value))
-        self._changed()
+        first[key] = value
+        self.cache.clear()
 
     def remove(self, name: str) -> None:
         """Remove all lines *name*; none is fine."""

@@ -6,6 +6,7 @@ Values stay text here; :mod:`sipua.message.fields` parses them when asked.
 import re
 
 from sipua.errors import ParseError
+from sipua.message.fields import read_mandatory
 from sipua.message.grammar import COMMON_METHODS, METHOD_PATTERN
 from sipua.message.headers import KNOWN_NAMES, Headers, canonical
 from sipua.message.model import Message, MessageError, Request, Response
@@ -100,9 +101,15 @@ def _plain_head(text: str) -> tuple[Request | Response, int | None] | None:
     except ValueError:
         return None
     length = None
-    if len(first) == count and KNOWN_NAMES.issuperset(first):
+    items = _known_items(first)
+    if len(first) == count == len(items):
         length = first.pop("Content-Length", None)
-        headers = Headers(first.items(), first)
+        if length is not None:
+            if items[-1][0] != "Content-Length":
+                items = list(first.items())
+            else:
+                items.pop()  # where nearly all write it
+        headers = Headers(items, first)
     else:
         if not all(name in KNOWN_NAMES or METHOD_PATTERN.fullmatch(name) for name in first):
             return None
@@ -120,6 +127,16 @@ def _plain_head(text: str) -> tuple[Request | Response, int | None] | None:
     message = _parse_start_line(start)
     message.headers = headers
     return message, None if length is None else int(length)
+
+
+def _known_items(first: dict[str, str]) -> list[tuple[str, str]]:
+    """Return the items of *first* before the first one with an unknown name. PyPy makes sets of both for ``issuperset``."""
+    items: list[tuple[str, str]] = []
+    for item in first.items():
+        if item[0] not in KNOWN_NAMES:
+            break
+        items.append(item)
+    return items
 
 
 def _parse_any_head(text: str) -> tuple[Request | Response, int | None]:
@@ -218,7 +235,7 @@ def check(message: Request | Response) -> None:
 def _check(message: Request | Response) -> None:
     if isinstance(message, _OtherVersion):
         raise MessageError("SIP version not supported", 505, message)
-    _ = message.via, message.call_id, message.from_, message.to
+    read_mandatory(message.headers)
     method = message.cseq.method
     if message.headers.has_repetitions:
         for name in SINGLE:

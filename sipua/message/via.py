@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sipua.errors import ParseError
 from sipua.message.grammar import COMMON_METHODS, HOST, TOKEN
 from sipua.message.memory import Memory
-from sipua.message.params import EMPTY, PLAIN_PARAMS, Params
+from sipua.message.params import EMPTY, Params
 
 MAGIC_COOKIE = "z9hG4bK"
 """What a branch of RFC 3261 begins with (§8.1.1.7)."""
@@ -15,11 +15,8 @@ _VIA = re.compile(
     rf"\s*SIP\s*/\s*2\.0\s*/\s*(?P<transport>{TOKEN})\s+(?P<host>{HOST})(?:\s*:\s*(?P<port>[0-9]{{1,5}}))?\s*(?P<params>;.*)?",
     re.IGNORECASE | re.DOTALL,
 )
-_PLAIN_VIA = re.compile(
-    r"SIP/2\.0/(UDP|TCP|TLS) ([A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?)(?::([0-9]{1,4}|[1-5][0-9]{4}))?"
-    rf"({PLAIN_PARAMS})"
-)
-"""What nearly all peers send: :data:`_VIA` reads the same in it."""
+_PLAIN_SENT_BY = re.compile(r"SIP/2\.0/(UDP|TCP|TLS) ([A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?)(?::([0-9]{1,4}|[1-5][0-9]{4}))?")
+"""What nearly all peers send before the parameters: :data:`_VIA` reads the same in it."""
 _CSEQ = re.compile(rf"\s*([0-9]{{1,10}})\s+({TOKEN})\s*")
 
 
@@ -100,13 +97,26 @@ class Via(NamedTuple):
 
 
 def _parse(text: str) -> Via:
-    match = _PLAIN_VIA.fullmatch(text)
-    if match is None:
+    before, semicolon, behind = text.partition(";")
+    sent_by = _SENT_BY.read(before)
+    if sent_by is _NOT_PLAIN:
         return Via.parse_any(text)
-    transport, host, port, params = match.groups()
-    return Via(transport, host, None if port is None else int(port), Params.parse_plain(params))
+    if not semicolon:
+        return sent_by
+    params = Params.find_plain(behind)
+    return Via.parse_any(text) if params is None else Via(sent_by.transport, sent_by.host, sent_by.port, params)
 
 
+def _parse_sent_by(text: str) -> Via:
+    match = _PLAIN_SENT_BY.fullmatch(text)
+    if match is None:
+        return _NOT_PLAIN
+    transport, host, port = match.groups()
+    return Via(transport, host, None if port is None else int(port))
+
+
+_NOT_PLAIN = Via("", "")
+_SENT_BY = Memory(_parse_sent_by)
 _WRITTEN = Memory(_parse)
 
 

@@ -5,11 +5,14 @@ from sipua.message import MAGIC_COOKIE, Request, Response
 ClientKey = tuple[str, str]
 """Branch and CSeq method."""
 
-ServerKey = tuple[str, ...]
-"""Branch, sent-by and method; for peers of RFC 2543 all that identifies a request."""
+ServerKey = str
+"""Branch, sent-by and method, a line each, for no value has a line end; for peers of RFC 2543 all that identifies a request.
 
-MergeKey = tuple[str, str, str]
-"""From tag, Call-ID and CSeq: equal in two requests of different branches when a request came by two ways."""
+A text and not a tuple: it is looked for in several tables, and PyPy hashes a tuple of texts anew for each.
+"""
+
+MergeKey = str
+"""From tag, Call-ID and CSeq, likewise: equal in two requests of different branches when a request came by two ways."""
 
 CANCELABLE = ("INVITE", "BYE", "REFER", "NOTIFY", "SUBSCRIBE", "OPTIONS", "INFO", "UPDATE", "PRACK", "MESSAGE", "REGISTER", "PUBLISH")
 """The methods among which a CANCEL looks for its target: ours to answer, the likeliest first (RFC 3261 §9.2)."""
@@ -31,17 +34,17 @@ def server_key(request: Request, method: str | None = None) -> ServerKey:
     via = request.via
     branch = via.branch
     if branch.startswith(MAGIC_COOKIE):
-        return branch, via.sent_by, method
-    return "", str(via), method, request.uri, request.from_.tag, request.call_id, str(request.cseq.number)
+        return branch + "\n" + via.sent_by + "\n" + method
+    return "\n".join(("", str(via), method, request.uri, request.from_.tag, request.call_id, str(request.cseq.number)))
 
 
 def is_legacy(key: ServerKey) -> bool:
     """Tell whether *key* was made by the fields of RFC 2543."""
-    return not key[0]
+    return key.startswith("\n")
 
 
 def merge_key(request: Request) -> MergeKey | None:
     """Return the key by which a request that came by two ways is found, None for one inside a dialog (RFC 3261 §8.2.2.2)."""
     if request.to.tag:
         return None
-    return request.from_.tag, request.call_id, str(request.cseq)
+    return request.from_.tag + "\n" + request.call_id + "\n" + str(request.cseq)

@@ -1,11 +1,9 @@
 """The network of one worker of several behind one address: its listeners' sockets are inherited, strays are handed over."""
 
-import asyncio
 import os
 import socket
 from collections.abc import Mapping
 
-from sipua.transport.datagrams import UdpSocket
 from sipua.transport.network import AsyncioNetwork, DatagramReceiver, DatagramSocket, HostPort, Listener, Opened
 from sipua.transport.relay import Kind, Relay
 from sipua.transport.sharing import Sharing
@@ -18,6 +16,7 @@ class WorkerNetwork(AsyncioNetwork):
     def __init__(
         self, sharing: Sharing, relay: Relay, udp: Mapping[HostPort, socket.socket], tcp: Mapping[HostPort, socket.socket]
     ) -> None:
+        super().__init__()
         self._sharing = sharing
         self._relay = relay
         self._udp = dict(udp)
@@ -34,7 +33,7 @@ class WorkerNetwork(AsyncioNetwork):
             return await super().open_udp(host, port, receiver)
         number = self._numbers[host, port]
         self._receivers[number] = receiver
-        return UdpSocket(sock, _Sorting(receiver, number, self._sharing, self._relay), asyncio.get_running_loop())
+        return self.datagram_socket(sock, _Sorting(receiver, number, self._sharing, self._relay))
 
     async def listen_tcp(self, host: str, port: int, opened: Opened) -> Listener:
         """Accept from the inherited socket of this address, bind one where there is none."""

@@ -38,10 +38,10 @@ class LateResponses:
         """Try to send *response*, whose request came by *channel*. Never raises: what can't be sent is counted and logged."""
         try:
             via = response.via
-            host, port = response_address(via, reliable=True)
+            host, port = response_address(via, channel.remote.host, channel.remote.port, reliable=True)
         except ParseError:
             via, host, port = None, "", 0
-        if self._is_closed or via is None or len(self._tasks) >= MAX_LATE_RESPONSES or ip_literal(host) is None:
+        if self._is_closed or via is None or len(self._tasks) >= MAX_LATE_RESPONSES:
             self._drop(channel.remote, "its connection is closed")
             return
         transport = channel.remote.transport

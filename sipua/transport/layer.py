@@ -23,7 +23,6 @@ from sipua.transport.pool import ConnectionPool
 from sipua.transport.reject import error_response
 from sipua.transport.resolver import Resolver
 from sipua.transport.route import (
-    is_unicast,
     is_wildcard,
     parse_endpoint,
     response_address,
@@ -280,12 +279,10 @@ class TransportLayer:
     def _udp_answer(self, response: Response, channel: UdpChannel) -> UdpChannel:
         """Return the way to the response's target from the socket that took the request (RFC 3581 §4)."""
         try:
-            host, port = response_address(response.via, reliable=False)
+            host, port = response_address(response.via, channel.remote.host, channel.remote.port, reliable=False)
         except ParseError:
             return channel
-        if not is_unicast(host) or port == 0:
-            return channel  # a sent-by that was not stamped, or no address at all
-        return channel.port.channel_to((self._zones.complete(host), port))
+        return channel.port.channel_to((host, port)) if port not in (0, channel.remote.port) else channel
 
     def source_for(self, address: str) -> str | None:
         """Return our address on the way to *address*, None without a route."""

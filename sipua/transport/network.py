@@ -12,6 +12,9 @@ from sipua.transport.datagrams import UdpSocket, bound_socket, host_port, socket
 
 HostPort = tuple[str, int]
 
+INBOX_BYTES = 65536
+"""What is received at once: the largest message there may be."""
+
 
 class DatagramReceiver(Protocol):
     """Who gets the datagrams of a socket."""
@@ -115,26 +118,36 @@ class Network(Protocol):
 
 
 class AsyncioNetwork:
-    """The operating system's network."""
+    """The operating system's network, for one loop.
+
+    All its sockets and streams receive into one buffer; asked for bytes, asyncio makes room for 256 KiB each time.
+    """
+
+    def __init__(self) -> None:
+        self._inbox = memoryview(bytearray(INBOX_BYTES))
 
     async def open_udp(self, host: str, port: int, receiver: DatagramReceiver) -> DatagramSocket:
         """Bind a UDP socket."""
-        return UdpSocket(bound_socket(host, port), receiver, asyncio.get_running_loop())
+        return self.datagram_socket(bound_socket(host, port), receiver)
+
+    def datagram_socket(self, sock: socket.socket, receiver: DatagramReceiver) -> DatagramSocket:
+        """Return *sock*, which is bound, as a socket of the running loop."""
+        return UdpSocket(sock, receiver, asyncio.get_running_loop(), self._inbox)
 
     async def listen_tcp(self, host: str, port: int, opened: Opened) -> Listener:
         """Accept TCP connections."""
-        server = await asyncio.get_running_loop().create_server(lambda: _StreamProtocol(opened), host, port)
+        server = await asyncio.get_running_loop().create_server(lambda: _StreamProtocol(opened, self._inbox), host, port)
         return _TcpListener(server)
 
     async def listen_at(self, sock: socket.socket, opened: Opened) -> Listener:
         """Accept TCP connections from *sock*, which is bound."""
-        return _TcpListener(await asyncio.get_running_loop().create_server(lambda: _StreamProtocol(opened), sock=sock))
+        return _TcpListener(await asyncio.get_running_loop().create_server(lambda: _StreamProtocol(opened, self._inbox), sock=sock))
 
     async def connect_tcp(self, host: str, port: int, opened: Opened, source: str = "") -> Stream:
         """Connect."""
         loop = asyncio.get_running_loop()
         local = (source, 0) if source else None
-        _, stream = await loop.create_connection(lambda: _StreamProtocol(opened), host, port, local_addr=local)
+        _, stream = await loop.create_connection(lambda: _StreamProtocol(opened, self._inbox), host, port, local_addr=local)
         return stream
 
     def source_for(self, host: str) -> str:
@@ -150,15 +163,16 @@ class AsyncioNetwork:
         return list(dict.fromkeys(str(info[4][0]) for info in infos))
 
 
-class _StreamProtocol(asyncio.Protocol):
+class _StreamProtocol(asyncio.BufferedProtocol):
     """An asyncio TCP connection as a :class:`Stream`."""
 
     transport = "TCP"
     identity: tuple[str, ...] = ()
     _transport: asyncio.Transport
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: Opened, inbox: memoryview) -> None:
         self._opened = opened
+        self._inbox = inbox
         self._receiver: StreamReceiver | None = None
         self.local: HostPort = ("", 0)
         self.remote: HostPort = ("", 0)
@@ -176,10 +190,14 @@ class _StreamProtocol(asyncio.Protocol):
         if self._receiver is None:
             self._transport.abort()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # a stream takes what fits
+        """Return where the loop puts what comes next; it is handed up before anything else is put there."""
+        return self._inbox
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Hand bytes up."""
         if self._receiver is not None:
-            self._receiver.on_data(data)
+            self._receiver.on_data(bytes(self._inbox[:nbytes]))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         """Tell the receiver, and let it go: it holds us, and together only the collector would find them."""

@@ -79,6 +79,7 @@ class Relay:
         """Frames that left, that came, and that found no room."""
         self.handlers: dict[Kind, Handler] = {}
         self._inbox = inbox
+        self._frame = memoryview(b"")
         self._outboxes = tuple(outboxes)
         self._worker = worker
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -86,6 +87,7 @@ class Relay:
 
     def open(self) -> None:
         """Begin to read, in the running loop."""
+        self._frame = memoryview(bytearray(MAX_FRAME))
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._inbox.fileno(), self._readable)
 
@@ -148,13 +150,13 @@ class Relay:
     def _readable(self) -> None:
         for _ in range(_FRAMES_A_WAKE):
             try:
-                frame = self._inbox.recv(MAX_FRAME)
+                size = self._inbox.recv_into(self._frame)
             except OSError:
                 return  # empty
-            if not frame:
+            if not size:
                 return
             self.counters["received"] += 1
-            kind, number, address, data, error = unpack(frame)
+            kind, number, address, data, error = unpack(bytes(self._frame[:size]))
             handler = self.handlers.get(kind)
             if handler is not None:
                 handler(number, address, data, error)

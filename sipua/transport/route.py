@@ -6,12 +6,12 @@ Hosts are given and returned without the brackets of IPv6.
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from sipua.errors import ParseError, TransportError
 from sipua.message import Request, Uri, Via
 from sipua.message.grammar import split_list
 from sipua.message.memory import Memory
+from sipua.remembered import remembered
 from sipua.transport.base import Endpoint
 from sipua.transport.zones import without_zone
 
@@ -56,7 +56,7 @@ def ip_literal(host: str) -> IpAddress | None:
     return _address(host) if len(host) <= _MAX_ADDRESS else None
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _address(host: str) -> IpAddress | None:
     try:
         return ipaddress.ip_address(host.strip("[]"))
@@ -181,18 +181,17 @@ def stamp_request(request: Request, source_host: str, source_port: int) -> None:
     headers.replace_first("Via", text, stamped)
 
 
-def response_address(via: Via, *, reliable: bool) -> tuple[str, int]:
-    """Return host and port that a response with top Via *via* goes to (RFC 3261 §18.2.2, RFC 3581 §4).
+def response_address(via: Via, source_host: str, source_port: int, *, reliable: bool) -> tuple[str, int]:
+    """Return host and port that a response with top Via *via* goes to, whose request came from *source_host* and *source_port*.
 
-    On a stream that is where to connect when the request's connection is gone. Once :func:`stamp_via` was applied the host is a literal.
-    ``maddr`` counts nowhere: it is there for multicast, which we don't serve, and would let anybody send our responses to anybody.
+    The host is always the source: RFC 3261 §18.2.2 comes to that by ``received``, or by a sent-by that equals it, but a Via may be written
+    so that what :func:`stamp_request` adds does not read back (``;x=<q``). The port is the source's with ``rport`` (RFC 3581 §4), else
+    that of the sent-by; on a stream, where it is to connect to when the request's connection is gone, always the latter. ``maddr`` counts
+    nowhere: it is there for multicast, which we don't serve, and would let anybody send our responses to anybody.
     """
-    port = default_port(via.transport) if via.port is None else via.port
-    if reliable:
-        return via.received or via.host.strip("[]"), port
-    if via.received:
-        return via.received, via.rport or port
-    return via.host.strip("[]"), port
+    if not reliable and "rport" in via.params:
+        return source_host, source_port
+    return source_host, default_port(via.transport) if via.port is None else via.port
 
 
 def is_unicast(host: str) -> bool:
@@ -200,7 +199,7 @@ def is_unicast(host: str) -> bool:
     return len(host) <= _MAX_ADDRESS and _is_unicast(host)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _is_unicast(host: str) -> bool:
     address = ip_literal(host)
     if address is None or address.is_multicast or address.is_unspecified:
@@ -214,7 +213,7 @@ def sent_by_key(host: str, port: int | None, transport: str) -> str:
     return f"{name} {default_port(transport) if port is None else port}"
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _spelling(host: str) -> str:
     address = ip_literal(host)
     return host.strip("[]").lower() if address is None else str(address)

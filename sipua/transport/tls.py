@@ -31,7 +31,7 @@ from sipua.transport.route import ip_literal
 
 MAX_HANDSHAKE_BYTES: Final = 1 << 16  # a chain of certificates has a few thousand; OpenSSL alone would keep 100 KB and more
 ALERT_SECONDS: Final = 2.0  # for the alert that says what is wrong to leave
-_READ_BYTES: Final = 1 << 16
+_READ_BYTES: Final = 1 << 14  # a record holds no more (RFC 8446 §5.1), and PyPy makes room for as much as it is asked for
 
 Opened = Callable[["TlsStream"], StreamReceiver | None]
 Failed = Callable[["TlsStream", TlsFailure], None]

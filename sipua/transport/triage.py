@@ -10,9 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import AddressValueError, IPv6Address
+from typing import TypeVar
 
 from sipua.transport.bucket import MAX_SOURCES, SourceBuckets, TokenBucket
 from sipua.transport.network import HostPort
+
+K = TypeVar("K")
 
 MAX_WAITING = 512  # new requests of one class that wait: a tenth of a second's work, so that none is answered after its sender gave up
 MAX_OF_A_SOURCE = 384  # of these: one peer that has gone mad leaves room for the calls of the others
@@ -161,6 +164,15 @@ def _branch(data: bytes) -> bytes:
     return b"" if found is None else found[1]
 
 
+def _take_one(counts: dict[K, int], key: K) -> None:
+    """Count one less of *key*; what there is none of is forgotten. A plain dict, as PyPy counts with :class:`Counter` in many steps."""
+    left = counts[key] - 1
+    if left:
+        counts[key] = left
+    else:
+        del counts[key]
+
+
 class _Waiting:
     """A bounded queue. A datagram that comes again while its first copy waits is dropped: one answer serves both."""
 
@@ -168,8 +180,8 @@ class _Waiting:
         self._reason = reason
         self._shed = shed
         self._queue: OrderedDict[tuple[HostPort, bytes], bytes] = OrderedDict()
-        self._branches: Counter[tuple[HostPort, bytes]] = Counter()
-        self._hosts: Counter[str] = Counter()
+        self._branches: dict[tuple[HostPort, bytes], int] = {}
+        self._hosts: dict[str, int] = {}
         self._octets = 0
 
     def __len__(self) -> int:
@@ -185,14 +197,16 @@ class _Waiting:
         if key in self._queue:
             return Verdict.WAITS
         host, octets = source[0], self._octets + len(data)
-        if len(self._queue) >= MAX_WAITING or self._hosts[host] >= MAX_OF_A_SOURCE or octets > MAX_WAITING_BYTES:
+        of_host = self._hosts.get(host, 0)
+        if len(self._queue) >= MAX_WAITING or of_host >= MAX_OF_A_SOURCE or octets > MAX_WAITING_BYTES:
             self._shed[self._reason] += 1
             return Verdict.SHED
         self._queue[key] = branch
-        self._hosts[host] += 1
+        self._hosts[host] = of_host + 1
         self._octets = octets
         if branch:
-            self._branches[source, branch] += 1
+            request = (source, branch)
+            self._branches[request] = self._branches.get(request, 0) + 1
         return Verdict.WAITS
 
     def pop(self) -> tuple[bytes, HostPort] | None:
@@ -201,13 +215,9 @@ class _Waiting:
             return None
         (source, data), branch = self._queue.popitem(last=False)
         self._octets -= len(data)
-        self._hosts[source[0]] -= 1
-        if not self._hosts[source[0]]:
-            del self._hosts[source[0]]
+        _take_one(self._hosts, source[0])
         if branch:
-            self._branches[source, branch] -= 1
-            if not self._branches[source, branch]:
-                del self._branches[source, branch]
+            _take_one(self._branches, (source, branch))
         return data, source
 
     def clear(self) -> None:

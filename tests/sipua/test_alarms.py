@@ -38,7 +38,13 @@ async def test_alarms_go_off_in_the_order_of_their_times_and_of_their_setting() 
 
 async def test_a_loop_has_one_set_of_alarms() -> None:
     loop = asyncio.get_running_loop()
-    assert Alarms.of(loop) is Alarms.of(loop)
+    alarms, other = Alarms.of(loop), asyncio.new_event_loop()
+    try:
+        others = Alarms.of(other)
+        assert others is not alarms
+        assert (Alarms.of(loop), Alarms.of(other), Alarms.of(other), Alarms.of(loop)) == (alarms, others, others, alarms)
+    finally:
+        other.close()
 
 
 async def test_an_alarm_that_was_taken_back_never_goes_off_and_lets_its_callback_go_at_once() -> None:

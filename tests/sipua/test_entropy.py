@@ -2,36 +2,53 @@
 
 import os
 import random
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from sipua import entropy
-from sipua.entropy import POOL_OCTETS, SystemBits, system_bits
+from sipua.entropy import MAX_POOLED_BITS, POOL_OCTETS, SystemBits, hex_digits, system_bits
 
 
-def test_every_octet_of_the_pool_is_used_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    fetched: list[int] = []
+def test_every_word_of_the_pool_is_used_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[bytes] = []
 
     def urandom(octets: int) -> bytes:
-        fetched.append(octets)
-        return random.Random(len(fetched)).randbytes(octets)
+        fetched.append(random.Random(len(fetched)).randbytes(octets))
+        return fetched[-1]
 
     monkeypatch.setattr(os, "urandom", urandom)
     bits = SystemBits()
-    taken = b"".join(bits.getrandbits(64).to_bytes(8, "big") for _ in range(POOL_OCTETS // 8 + 1))
-    assert fetched == [POOL_OCTETS] * 2
-    assert taken == random.Random(1).randbytes(POOL_OCTETS) + random.Random(2).randbytes(POOL_OCTETS)[:8]
+    taken = [bits.getrandbits(32).to_bytes(4, "big") for _ in range(POOL_OCTETS // 4)]
+    assert len(fetched) == 1
+    assert sorted(taken) == sorted(fetched[0][at : at + 4] for at in range(0, POOL_OCTETS, 4))
+    bits.getrandbits(1)
+    assert [len(each) for each in fetched] == [POOL_OCTETS] * 2
 
 
-def test_a_rest_of_the_pool_that_does_not_suffice_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "urandom", lambda octets: bytes(octets - 1) + b"\xff")
+def test_a_number_may_begin_in_one_pool_and_end_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    octets = iter(b"\x55\xaa")
+    monkeypatch.setattr(os, "urandom", lambda count: bytes([next(octets)]) * count)
     bits = SystemBits()
-    for _ in range(POOL_OCTETS // 5):
-        assert bits.getrandbits(40) == 0
-    assert bits.getrandbits(40) == 0, "one octet was left of the first pool, and it is not zero"
+    for _ in range(POOL_OCTETS // 4 - 1):
+        assert bits.getrandbits(32) == 0x55555555
+    assert bits.getrandbits(40) == 0x55555555_AA
 
 
-@pytest.mark.parametrize("width", [0, 1, 7, 8, 9, 31, 64, 80, 128, POOL_OCTETS * 8, POOL_OCTETS * 8 + 1])
+def test_threads_that_ask_at_once_get_different_bits() -> None:
+    bits = SystemBits()
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            parts = list(threads.map(lambda _: [bits.getrandbits(96) for _ in range(20_000)], range(4)))
+    finally:
+        sys.setswitchinterval(usual)
+    assert len({number for part in parts for number in part}) == 80_000
+
+
+@pytest.mark.parametrize("width", [0, 1, 7, 8, 9, 31, 64, 80, 128, MAX_POOLED_BITS, MAX_POOLED_BITS + 1])
 def test_numbers_have_the_width_that_was_asked_for(width: int) -> None:
     seen = 0
     for _ in range(64):
@@ -65,3 +82,18 @@ def test_a_forked_process_does_not_go_on_with_the_same_bits() -> None:
     os.close(writer)
     assert len(theirs) == 32
     assert theirs != system_bits.token_hex(16)
+
+
+@pytest.mark.parametrize("octets", [1, 3, 4, 8, 10, 16])
+@pytest.mark.parametrize("rng", [system_bits, random.Random(7)])
+def test_digits_come_from_any_generator(rng: random.Random, octets: int) -> None:
+    seen = {hex_digits(rng, octets) for _ in range(200)}
+    assert {len(digits) for digits in seen} == {2 * octets}
+    assert set("".join(seen)) == set("0123456789abcdef")
+    assert len(seen) > 100
+
+
+@pytest.mark.parametrize("octets", [0, -1, -5])
+def test_no_digits_can_be_asked_for(octets: int) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        system_bits.token_hex(octets)

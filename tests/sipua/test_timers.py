@@ -1,6 +1,8 @@
 """Timer values and deadlines."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sipua.timers import TimerSet, Timing
 
@@ -36,6 +38,26 @@ def test_a_second_start_replaces_the_deadline() -> None:
     assert timers.due(4.0) == []
     assert "A" in timers
     assert repr(timers) == "TimerSet({'A': 5.0})"
+
+
+@given(st.lists(st.tuples(st.sampled_from(["start", "stop", "due"]), st.sampled_from("ABC"), st.floats(0, 10)), max_size=30))
+def test_it_is_a_dictionary_of_deadlines(steps: list[tuple[str, str, float]]) -> None:
+    timers, known = TimerSet(), dict[str, float]()
+    for step, name, time in steps:
+        if step == "start":
+            timers.start(name, time)
+            known[name] = time
+        elif step == "stop":
+            timers.stop(name)
+            known.pop(name, None)
+        else:
+            fired = sorted((deadline, each) for each, deadline in known.items() if deadline <= time)
+            assert timers.due(time) == [each for _, each in fired]
+            for _, each in fired:
+                del known[each]
+        assert timers.next_deadline == min(known.values(), default=None)
+        assert {each: timers.deadline(each) for each in known} == known
+        assert len(timers) == len(known)
 
 
 def test_stopping_is_always_fine() -> None:

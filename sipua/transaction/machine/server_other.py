@@ -1,9 +1,8 @@
 """Pure. The server transaction of every method but INVITE and ACK (RFC 3261 §17.2.2, RFC 4320)."""
 
-from functools import lru_cache
-
 from sipua.effects import Effect
 from sipua.message import Request, Response, make_response
+from sipua.remembered import remembered
 from sipua.timers import Timing
 from sipua.transaction.machine.base import State, TransactionMachine, Transmit, pack, unpack
 
@@ -18,7 +17,7 @@ def trying_delay(timing: Timing) -> float:
     return _until_t2(timing.t1, timing.t2)
 
 
-@lru_cache(maxsize=16)
+@remembered(16)
 def _until_t2(t1: float, t2: float) -> float:
     delay, interval = 0.0, t1
     while interval < t2:

@@ -2,8 +2,8 @@
 
 import ipaddress
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 
+from sipua.remembered import remembered
 from sipua.transport.route import is_unicast
 
 _PRECEDENCE = (
@@ -21,7 +21,7 @@ _PRECEDENCE = (
 
 _TABLE = tuple((ipaddress.IPv6Network(prefix), precedence) for prefix, precedence in _PRECEDENCE)
 _IPV4 = 35  # ::ffff:0:0/96
-_parsed = lru_cache(maxsize=1024)(ipaddress.ip_address)  # the same few addresses are ordered for each request
+_parsed = remembered(1024)(ipaddress.ip_address)  # the same few addresses are ordered for each request
 
 SourceFor = Callable[[str], str | None]
 """Returns the address that packets to an address leave from, None without a route."""

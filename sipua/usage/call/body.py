@@ -8,14 +8,13 @@ from sipua.message.multipart import MAX_DEPTH, Part, split_parts
 
 SDP = "application/sdp"
 _SDP_RANGES = (SDP, "application/*", "*/*")
-_QUALIFIERS = frozenset({"Content-Disposition", "Content-Encoding", "content-transfer-encoding"})
 _PLAIN_ENCODINGS = frozenset({"", "7bit", "8bit", "binary", "identity"})
 
 
 def _is_plain_sdp(message: Message) -> bool:
     """Tell at a glance that the body of *message* is a session description and nothing else, as of nearly all that have a body."""
     headers = message.headers
-    return headers.get("Content-Type") == SDP and headers.lacks(_QUALIFIERS)
+    return headers.get("Content-Type") == SDP and headers.lacks("Content-Disposition", "Content-Encoding", "content-transfer-encoding")
 
 
 def sdp_of(message: Message) -> bytes | None:

@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 
 from sipua.errors import ParseError
+from sipua.remembered import remembered
 from sipua.rtp.ports import PortAllocator
 from sipua.rtp.session import RtpSession
 from sipua.rtp.silence import SilenceClock
@@ -57,7 +57,7 @@ def media_host(local: str, offer: bytes | None, source_for: Callable[[str], str 
     return found if found is not None and is_ipv6(found) == is_ipv6(address) else local
 
 
-@lru_cache(maxsize=64)
+@remembered(64)
 def _local_end(address: str, port: int, direction: Direction) -> LocalMedia:
     """Return our end; calls without a socket share it."""
     return LocalMedia(address, port, direction)

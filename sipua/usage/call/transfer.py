@@ -163,7 +163,7 @@ def target_fault(target: str, *, any_scheme: bool = False) -> str:
         return f"bad transfer target: {error.reason}"
     if not uri.is_sip and not any_scheme:
         return f"bad transfer target: scheme {printable(uri.scheme, 20)} is not sip"
-    if not target.isprintable() or any(c in target for c in '<>" \t'):
+    if not target.isprintable() or "<" in target or ">" in target or '"' in target or " " in target:
         return "bad transfer target: a character that must be escaped"
     if uri.is_sip and uri.password is not None:
         return "bad transfer target: a password in it would be told to the peer"

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from types import MappingProxyType
 
+from sipua.remembered import remembered
 from sipua.usage.subscription.machine import EndCause
 
 
@@ -129,7 +129,7 @@ def kind_of_refusal(status: int) -> TransferKind:
     return TransferKind.CALL_LOST if status == 481 else TransferKind.REJECTED
 
 
-@lru_cache(maxsize=64)
+@remembered(64)
 def reported(code: int, reason: str) -> str:
     """Return in words what a NOTIFY said: one text for the many calls that wait after the same report."""
     return f"NOTIFY {code} {reason}".rstrip()

@@ -1,7 +1,7 @@
 """Pure. What the subscription machine needs of an event package, and what it is told of a NOTIFY (RFC 6665 §5.4, §8.2)."""
 
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from sipua.errors import ParseError
 from sipua.message import Request, Value
@@ -9,6 +9,9 @@ from sipua.message.fields import delta_seconds
 from sipua.message.memory import Memory
 
 T_co = TypeVar("T_co", covariant=True)
+
+_INFO: Final = "notify info"
+"""Where the cache of a request's headers has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +34,10 @@ class NotifyInfo:
     def from_request(cls, request: Request) -> "NotifyInfo":
         """Read *request*, whose CSeq the layers below have checked, once. Never raises for its other headers."""
         headers = request.headers
-        known: NotifyInfo | None = headers.cache.get(NotifyInfo)
+        known: NotifyInfo | None = headers.cache.get(_INFO)
         if known is None:
             event, state = headers.get("Event"), headers.get("Subscription-State")
-            known = headers.cache[NotifyInfo] = cls(
+            known = headers.cache[_INFO] = cls(
                 request.cseq.number,
                 None if event is None else _EVENT_IDS.read(event)[0],
                 *((None, None, None) if state is None else _STATES.read(state)),

@@ -5,10 +5,10 @@ Only the status code is acted on; reason phrase and headers are for the log.
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 from sipua.errors import ParseError, printable
 from sipua.message import Value
+from sipua.remembered import remembered
 
 SIPFRAG_TYPE = "message/sipfrag;version=2.0"
 """What we accept, as the value of Accept."""
@@ -73,7 +73,7 @@ def _parse(content_type: str | None, body: bytes) -> Sipfrag | Unreadable:
     return _read(text)
 
 
-_remembered = lru_cache(maxsize=MAX_REMEMBERED)(_parse)
+_remembered = remembered(MAX_REMEMBERED)(_parse)
 
 
 def _read(text: bytes) -> Sipfrag | Unreadable:

@@ -3,6 +3,7 @@
 import pytest
 
 from sipua.message import copy_record_route, make_ack, make_cancel, make_response, parse_message
+from sipua.transport.route import stamp_request
 from tests.support.messages import request
 
 
@@ -20,6 +21,20 @@ def test_a_response_copies_what_it_must_in_order() -> None:
     copy_record_route(invite, answer)
     assert answer.headers.lines("Record-Route") == ["<sip:p1;lr>", "<sip:p2;lr>"]
     assert parse_message(answer.encode()).headers == answer.headers
+
+
+@pytest.mark.parametrize("via", ["SIP/2.0/UDP h;branch=z9hG4bK1", "SIP/2.0/UDP h;branch=z9hG4bK1, SIP/2.0/TCP far;branch=z9hG4bK0"])
+def test_a_response_has_the_via_of_its_request_as_it_was_stamped(via: str) -> None:
+    made = request("INVITE")
+    made.headers.set("Via", via)
+    for stamped in (False, True):
+        if stamped:
+            stamp_request(made, "192.0.2.9", 1234)
+        assert made.via.received == ("192.0.2.9" if stamped else "")
+        answer = make_response(made, 200)
+        known = answer.via
+        again = parse_message(answer.encode())
+        assert (known, answer.vias) == (again.via, again.vias) == (made.via, made.vias)
 
 
 def test_a_100_has_no_tag_and_carries_the_timestamp() -> None:
@@ -60,3 +75,11 @@ def test_ack_and_cancel_follow_their_invite(routes: list[str]) -> None:
         assert message.max_forwards == 70
         assert "Require" not in message.headers
         assert parse_message(message.encode()).headers == message.headers
+
+
+def test_a_quoted_parameter_of_a_via_is_no_obstacle() -> None:
+    made = request("INVITE")
+    made.headers.set("Via", 'SIP/2.0/UDP 203.0.113.5:53;x="<a;b>";rport;branch=z9hG4bK1, SIP/2.0/UDP far')
+    stamp_request(made, "192.0.2.9", 1234)
+    answer = parse_message(make_response(made, 200).encode())
+    assert (answer.via.received, answer.via.rport, len(answer.vias)) == ("192.0.2.9", 1234, 2)

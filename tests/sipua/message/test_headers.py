@@ -3,8 +3,10 @@
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sipua.message import Headers, canonical
+from sipua.message import Headers, Response, canonical
 from sipua.message.headers import COMPACT
 
 
@@ -120,6 +122,22 @@ def test_every_change_empties_the_cache() -> None:
     assert list(headers) == [("X-A", "9")]
 
 
+def test_a_line_behind_the_via_leaves_what_is_known_of_it_and_of_nothing_else() -> None:
+    headers = Headers([("Via", "SIP/2.0/UDP h;branch=z9hG4bK1"), ("Call-ID", "a")])
+    made = Response(200, "OK", headers)
+    via = made.via
+    assert made.call_id == "a"
+    made.encode()
+    headers.add("Contact", "<sip:h>")
+    assert headers.cache == {"Via": via}
+    assert b"Contact: <sip:h>" in made.encode()
+    headers.add("v", "SIP/2.0/UDP far;branch=z9hG4bK0")
+    assert headers.cache == {}
+    assert (made.via, len(made.vias)) == (via, 2)
+    headers.prepend("Via", "SIP/2.0/UDP near;branch=z9hG4bK2")
+    assert made.via.host == "near"
+
+
 def test_a_copy_is_independent() -> None:
     headers = Headers([("A", "1")])
     copy = headers.copy()
@@ -133,15 +151,44 @@ def test_a_copy_is_independent() -> None:
 
 @pytest.mark.parametrize("name", ["Require", "require", "REQUIRE", "X-Own", "x-own"])
 def test_what_is_lacked_is_seen_in_any_spelling(name: str) -> None:
-    wanted = frozenset({"Require", "x-own"})
+    wanted = ("Require", "x-own")
     headers = Headers()
-    assert headers.lacks(wanted)
+    assert headers.lacks(*wanted)
     headers.add("Via", "SIP/2.0/UDP a")
-    assert headers.lacks(wanted)
+    assert headers.lacks(*wanted)
     headers.add(name, "x")
-    assert not headers.lacks(wanted)
+    assert not headers.lacks(*wanted)
     assert name in headers
     headers.remove(name)
-    assert headers.lacks(wanted)
+    assert headers.lacks(*wanted)
     assert name not in headers
     assert 7 not in headers
+
+
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "set", "prepend", "remove", "remove_first", "get", "copy"]),
+        st.sampled_from(["Via", "v", "VIA", "Contact", "X-Own", "x-own", "X-OWN", "Subject"]),
+        st.sampled_from(["1", "2", ""]),
+    ),
+    max_size=12,
+)
+
+
+@given(CHANGES)
+def test_whatever_changes_the_looks_find_what_the_lines_say(changes: list[tuple[str, str, str]]) -> None:
+    headers = Headers()
+    for change, name, value in changes:
+        if change == "copy":
+            headers = headers.copy()
+        else:
+            getattr(headers, change)(*(name,) if change in {"remove", "remove_first", "get"} else (name, value))
+        for wanted in ("Via", "Contact", "X-Own", "x-own", "Subject"):
+            there = [text for spelling, text in headers if spelling.lower() == wanted.lower()]
+            assert headers.lines(wanted) == there
+            assert headers.get(wanted) == (there[0] if there else None)
+            assert (wanted in headers) is bool(there)
+            assert headers.count(wanted) == len(there)
+        assert headers.lacks("Via", "x-own") is not any(name.lower() in {"via", "x-own"} for name, _ in headers)
+        names = [name.lower() for name, _ in headers]
+        assert headers.has_repetitions is (len(set(names)) < len(names))

@@ -39,6 +39,10 @@ def outcome(parse: Callable[[str], object], text: str) -> object:
 @given(damaged(params().map(str)))
 @example(";a=b=c;d=;e")
 @example(";" + ";".join(["a"] * 65))
+@example(";a\x1cb=1")
+@example(";\x1ctag=x")
+@example(";tag=x\u180e")
+@example(";tag\u2028=x")
 def test_parameters(text: str) -> None:
     assert outcome(Params.parse, text) == outcome(Params.parse_any, text)
 
@@ -56,6 +60,7 @@ def test_addresses(text: str) -> None:
 @example("SIP/2.0/UDP h:65536")
 @example("SIP/2.0/UDP h:0;rport")
 @example("SIP/2.0/UDP h-;rport")
+@example("SIP/2.0/UDP h;branch=z9hG4bK1\u180e")
 def test_vias(text: str) -> None:
     assert outcome(Via.parse, text) == outcome(Via.parse_any, text)
 

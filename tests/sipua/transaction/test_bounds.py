@@ -67,12 +67,12 @@ async def test_other_refusals_are_judged_anew(layer: TransactionLayer, net: Loop
 def test_the_memory_of_refusals_is_bounded_and_forgets_what_is_over() -> None:
     refused = RefusedInvites(32.0)
     for number in range(MAX_REFUSED + 100):
-        refused.add((str(number),), BUSY, 0.0)
+        refused.add(str(number), BUSY, 0.0)
     assert len(refused) == MAX_REFUSED
-    assert refused.find(("0",), 0.0) is None
-    assert refused.find(("200",), 31.9) is BUSY
-    assert refused.find(("200",), 32.0) is None
-    refused.add(("late",), BUSY, 40.0)
+    assert refused.find("0", 0.0) is None
+    assert refused.find("200", 31.9) is BUSY
+    assert refused.find("200", 32.0) is None
+    refused.add("late", BUSY, 40.0)
     assert len(refused) == 1
 
 

@@ -278,6 +278,20 @@ async def test_a_response_goes_to_the_source_whatever_maddr_says() -> None:
         await carol.layer.aclose()
 
 
+@pytest.mark.parametrize("cseq", ["1 OPTIONS", "1 INVITE"])  # one that is served, and one that is refused without state
+@pytest.mark.parametrize("params", ["", ";x=<q", ";rport;x=<q", ";x=<q;rport", ';rport;x=a"b"c"', ";rport" + ";abcdef" * 62, ";a" * 64])
+async def test_a_response_goes_to_the_source_whatever_hides_the_stamp(params: str, cseq: str) -> None:
+    async with Pair() as pair:
+        channel = await pair.alice.layer.channel_to(pair.bob_at("UDP"))
+        request = options(f"SIP/2.0/UDP 10.0.0.3:53;branch=z9hG4bKx{params}")
+        request.headers.set("CSeq", cseq)
+        channel.send(request.encode())
+        await asyncio.sleep(1)
+        answers = [packet for packet in pair.network.packets if packet.data.startswith(b"SIP/2.0")]
+        assert [packet.destination[0] for packet in answers] == [ALICE]
+        assert pair.bob.layer.counters["user_errors"] == 0
+
+
 async def test_messages_that_nobody_wants_are_dropped_and_counted() -> None:
     network = MemoryNetwork()
     layer: Transports = TransportLayer(network.host(ALICE))

@@ -110,31 +110,34 @@ def test_only_the_first_of_several_via_values_is_stamped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("via", "reliable", "target"),
+    ("via", "reliable", "port"),
     [
         # RFC 3261 §18.2.2, unreliable
-        ("SIP/2.0/UDP 192.0.2.1:5080", False, ("192.0.2.1", 5080)),
-        ("SIP/2.0/UDP 192.0.2.1", False, ("192.0.2.1", 5060)),
-        ("SIP/2.0/UDP host:5080;received=192.0.2.1", False, ("192.0.2.1", 5080)),
-        ("SIP/2.0/UDP host;received=192.0.2.1", False, ("192.0.2.1", 5060)),
-        ("SIP/2.0/UDP host:5080;received=192.0.2.1;rport=9999", False, ("192.0.2.1", 9999)),
-        ("SIP/2.0/UDP host:5080;received=192.0.2.1;rport", False, ("192.0.2.1", 5080)),
-        ("SIP/2.0/UDP host:5080;received=192.0.2.1;maddr=192.0.2.9", False, ("192.0.2.1", 5080)),
-        ("SIP/2.0/UDP host:5080;received=192.0.2.1;rport=9;maddr=192.0.2.9", False, ("192.0.2.1", 9)),
-        ("SIP/2.0/UDP host:5080;received=192.0.2.1;maddr=224.0.1.75", False, ("192.0.2.1", 5080)),
-        ("SIP/2.0/UDP host:5080;received=192.0.2.1;maddr=255.255.255.255", False, ("192.0.2.1", 5080)),
-        ("SIP/2.0/UDP host:5080;received=192.0.2.1;maddr=[ff02::1]", False, ("192.0.2.1", 5080)),
-        ("SIP/2.0/UDP host:5080;received=192.0.2.1;maddr=evil.example", False, ("192.0.2.1", 5080)),
-        ("SIP/2.0/UDP [2001:db8::1]:5080", False, ("2001:db8::1", 5080)),
-        ("SIP/2.0/UDP host;received=[2001:db8::1]", False, ("2001:db8::1", 5060)),
+        ("SIP/2.0/UDP 192.0.2.1:5080", False, 5080),
+        ("SIP/2.0/UDP 192.0.2.1", False, 5060),
+        ("SIP/2.0/UDP host:5080;received=192.0.2.1", False, 5080),
+        ("SIP/2.0/UDP host;received=192.0.2.1", False, 5060),
+        ("SIP/2.0/UDP host:5080;received=192.0.2.1;rport=9999", False, 9999),
+        ("SIP/2.0/UDP host:5080;rport=9999;x=<q;received=192.0.2.1", False, 9999),
+        ("SIP/2.0/UDP host:5080;x=<q;rport=9999;received=192.0.2.1", False, 5080),
+        ("SIP/2.0/UDP host:5080;received=192.0.2.1;maddr=192.0.2.9", False, 5080),
+        ("SIP/2.0/UDP host:5080;received=192.0.2.1;rport=9999;maddr=192.0.2.9", False, 9999),
+        ("SIP/2.0/UDP host:5080;received=192.0.2.1;maddr=224.0.1.75", False, 5080),
+        ("SIP/2.0/UDP host:5080;received=192.0.2.1;maddr=255.255.255.255", False, 5080),
+        ("SIP/2.0/UDP host:5080;received=192.0.2.1;maddr=[ff02::1]", False, 5080),
+        ("SIP/2.0/UDP host:5080;received=192.0.2.1;maddr=evil.example", False, 5080),
+        ("SIP/2.0/UDP 203.0.113.9:5080", False, 5080),
+        ("SIP/2.0/UDP host;received=203.0.113.9", False, 5060),
         # reliable, for a new connection: the sent-by port, not rport; maddr does not count
-        ("SIP/2.0/TCP host:5080;received=192.0.2.1;rport=9999", True, ("192.0.2.1", 5080)),
-        ("SIP/2.0/TCP 192.0.2.1;maddr=192.0.2.9", True, ("192.0.2.1", 5060)),
-        ("SIP/2.0/TLS 192.0.2.1", True, ("192.0.2.1", 5061)),
+        ("SIP/2.0/TCP host:5080;received=192.0.2.1;rport=9999", True, 5080),
+        ("SIP/2.0/TCP 192.0.2.1;maddr=192.0.2.9", True, 5060),
+        ("SIP/2.0/TLS 192.0.2.1", True, 5061),
+        ("SIP/2.0/TCP 203.0.113.9:53;x=<q;received=192.0.2.1", True, 53),
     ],
 )
-def test_a_response_goes_where_its_top_via_says(via: str, reliable: bool, target: tuple[str, int]) -> None:
-    assert response_address(Via.parse(via), reliable=reliable) == target
+@pytest.mark.parametrize("source", ["192.0.2.1", "2001:db8::1", "fe80::1%eth0"])
+def test_a_response_goes_to_the_source_at_the_port_that_its_top_via_says(via: str, reliable: bool, port: int, source: str) -> None:
+    assert response_address(Via.parse(via), source, 9999, reliable=reliable) == (source, port)
 
 
 @pytest.mark.parametrize(
@@ -189,6 +192,6 @@ def test_no_via_makes_routing_raise(text: str, reliable: bool) -> None:
         return
     stamped = stamp_via(via, "192.0.2.1", 5060)
     assert Via.parse(str(stamped)) == stamped
-    host, port = response_address(stamped, reliable=reliable)
-    assert host
+    host, port = response_address(stamped, "192.0.2.1", 5060, reliable=reliable)
+    assert host == "192.0.2.1"
     assert 0 <= port <= 99999

@@ -17,6 +17,7 @@ class Routes(AsyncioNetwork):
     """A routing table; ``address`` None is no route."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.address: str | None = "10.0.0.1"
         self.asked: list[str] = []
 

@@ -7,7 +7,6 @@ from typing import Final
 from sipua.message import Message
 
 OPTION: Final = "timer"
-_TAGGED: Final = frozenset({"Supported", "Require"})
 """The option tag (RFC 4028 §11.1)."""
 
 DEFAULT_EXPIRES_S: Final = 1800
@@ -77,7 +76,7 @@ def read_min_se(message: Message) -> int | None:
 
 def supports_timer(message: Message) -> bool:
     """Tell whether the sender of *message* knows session timers. Never raises."""
-    if message.headers.lacks(_TAGGED):
+    if message.headers.lacks("Supported", "Require"):
         return False
     lines = [*message.headers.lines("Supported"), *message.headers.lines("Require")]
     return any(tag.strip().lower() == OPTION for line in lines for tag in line.split(","))

@@ -2,11 +2,12 @@
 
 import asyncio
 import weakref
+from itertools import pairwise
 
 import pytest
 
 from sipua.message import Request
-from sipua.usage.call.resting import REST_S, Resting
+from sipua.usage.call.resting import LOOK_S, MOST_A_TURN, REST_S, Resting
 from tests.support.raw_peer import raw_stage
 
 pytestmark = pytest.mark.looptime
@@ -22,7 +23,7 @@ class Sleeper:
         self.rested.append(round(asyncio.get_running_loop().time(), 3))
 
 
-async def test_each_rests_in_its_turn() -> None:
+async def test_each_rests_in_its_turn_one_alarm_serves_all_of_a_moment() -> None:
     loop = asyncio.get_running_loop()
     resting, first, second = Resting(loop), Sleeper(), Sleeper()
     begin = loop.time()
@@ -32,8 +33,45 @@ async def test_each_rests_in_its_turn() -> None:
     await asyncio.sleep(10)
     resting.add(first)
     await asyncio.sleep(10)
-    assert first.rested == [round(begin + REST_S, 3), round(begin + 11 + REST_S, 3)]
-    assert second.rested == [round(begin + 1 + REST_S, 3)]
+    assert first.rested == [round(begin + REST_S + LOOK_S, 3), round(begin + 11 + REST_S + LOOK_S, 3)]
+    assert second.rested == [round(begin + 1 + REST_S + LOOK_S, 3)]
+
+
+async def test_calls_of_a_moment_share_an_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    resting, sleepers = Resting(loop), [Sleeper() for _ in range(10)]
+    went_off: list[float] = []
+    go_on = Resting._go_on
+
+    def counted(self: Resting, now: float) -> None:
+        went_off.append(now)
+        go_on(self, now)
+
+    monkeypatch.setattr(Resting, "_go_on", counted)
+    added: list[float] = []
+    for sleeper in sleepers:
+        added.append(loop.time())
+        resting.add(sleeper)
+        await asyncio.sleep(LOOK_S / 6)
+    await asyncio.sleep(2 * REST_S)
+    assert len(went_off) == 2
+    for at, sleeper in zip(added, sleepers, strict=True):
+        (rested,) = sleeper.rested
+        assert REST_S - 0.001 <= rested - at <= REST_S + LOOK_S + 0.001
+
+
+async def test_many_rest_in_several_turns() -> None:
+    resting, sleepers = Resting(asyncio.get_running_loop()), [Sleeper() for _ in range(3 * MOST_A_TURN + 1)]
+    for sleeper in sleepers:
+        resting.add(sleeper)
+    await asyncio.sleep(REST_S + LOOK_S - 0.001)
+    counts: list[int] = []
+    while not sleepers[-1].rested:
+        await asyncio.sleep(0.001 if not counts else 0)
+        counts.append(sum(len(sleeper.rested) for sleeper in sleepers))
+    steps = [after - before for before, after in pairwise([0, *counts])]
+    assert max(steps) == MOST_A_TURN
+    assert [len(sleeper.rested) for sleeper in sleepers] == [1] * len(sleepers)
 
 
 async def test_one_that_fails_keeps_none_from_resting(caplog: pytest.LogCaptureFixture) -> None:
