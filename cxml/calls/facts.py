@@ -1,6 +1,5 @@
 """Pure. What an application is told of a call: read from its INVITE."""
 
-import uuid
 from enum import StrEnum
 
 from cxml.calls.identity import asserted_identity
@@ -31,7 +30,11 @@ class CallStatus(StrEnum):
 
 def new_sid(style: SidStyle) -> str:
     """Return a fresh CallSid."""
-    return str(uuid.UUID(int=system_bits.getrandbits(128), version=4)) if style is SidStyle.UUID else f"CA{system_bits.token_hex(16)}"
+    digits = system_bits.token_hex(16)
+    if style is not SidStyle.UUID:
+        return "CA" + digits
+    variant = "89ab"[int(digits[16], 16) & 3]  # RFC 9562 §5.4: version 4 of this variant
+    return "-".join((digits[:8], digits[8:12], "4" + digits[13:16], variant + digits[17:20], digits[20:]))
 
 
 def inbound_facts(sid: str, account_sid: str, invite: Request, source_ip: str, *, is_trusted: bool = False) -> CallFacts:

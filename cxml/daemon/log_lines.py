@@ -15,15 +15,18 @@ from typing import Any, Final
 import structlog
 from structlog.typing import EventDict
 
-from cxml.calls.context import call_values
+from cxml.calls.context import add_call_values
 from cxml.daemon.redaction import Redactor, is_secret
 
 _LEVEL_WIDTH: Final = 7
 _MAX_NAMES: Final = 1024
 """Names of values and loggers that are remembered. Ours are some hundred; others are written the long way."""
 
-_NOT_PLAIN: Final = frozenset({"timestamp", "level", "logger", "event", "exception", "exc_info"})
+_NOT_PLAIN: Final = frozenset({"timestamp", "level", "logger", "exception", "exc_info"})
 """Names that mean something to the line itself."""
+
+_ITSELF: Final = ("", "")
+"""Stands for the name of the event's own text, which is in the line already."""
 
 _WORDS: Final = {None: "null", True: "true", False: "false"}
 
@@ -34,7 +37,7 @@ class LineMaker:
     def __init__(self, redactor: Redactor, *, is_json: bool) -> None:
         self._redactor = redactor
         self._is_json = is_json
-        self._names: dict[str, str] = {}
+        self._names: dict[str, tuple[str, str]] = {"event": _ITSELF}
         self._heads: dict[tuple[str, str], str] = {}
         self._second = 0  # the second of the last line, since 1970, and how the stamps in it begin
         self._begin = ""
@@ -43,8 +46,7 @@ class LineMaker:
         """Return the line for *event*, whose text is under ``event``; the dictionary is used up."""
         if "exc_info" in event:
             event = structlog.processors.format_exc_info(None, level, event)
-        for key, value in call_values().items():
-            event.setdefault(key, value)
+        add_call_values(event)
         stamp = self._stamp()
         plain = self._plain(stamp, level, logger, event) if self._is_json else None
         return plain or self._closely(stamp, level, logger, event)
@@ -53,8 +55,8 @@ class LineMaker:
         """Return the time in UTC, as ISO 8601 has it; most lines share their second with the one before."""
         second, rest = divmod(time.time_ns(), 1_000_000_000)
         if second != self._second:
-            self._second, self._begin = second, datetime.fromtimestamp(second, UTC).isoformat()[:19]
-        return f"{self._begin}.{rest // 1000:06d}Z"
+            self._second, self._begin = second, datetime.fromtimestamp(second, UTC).isoformat()[:19] + "."
+        return self._begin + str(1_000_000 + rest // 1000)[1:] + "Z"
 
     def record_line(self, record: logging.LogRecord) -> str:
         """Return the line for a record of the standard library."""
@@ -75,19 +77,23 @@ class LineMaker:
         texts = [said]
         parts = ['{"timestamp": "', stamp, head, said, '"']
         for key, value in event.items():
-            if key == "event":
-                continue
             name = names.get(key) or self._learn_name(key)
-            kind = value.__class__
             if name is None:
                 return None
+            if name is _ITSELF:
+                continue
+            kind = value.__class__
             if kind is str:
                 texts.append(value)
-                parts += (name, '"', value, '"')
+                parts.append(name[1])
+                parts.append(value)
+                parts.append('"')
             elif kind is int or (kind is float and math.isfinite(value)):
-                parts += (name, repr(value))
+                parts.append(name[0])
+                parts.append(repr(value))
             elif value is None or kind is bool:
-                parts += (name, _WORDS[value])
+                parts.append(name[0])
+                parts.append(_WORDS[value])
             else:
                 return None
         text = " ".join(texts)
@@ -96,11 +102,12 @@ class LineMaker:
         parts.append("}")
         return "".join(parts)
 
-    def _learn_name(self, key: object) -> str | None:
-        """Return what stands before the value of *key* in a line; None if the line has to be written the long way."""
+    def _learn_name(self, key: object) -> tuple[str, str] | None:
+        """Return what stands before the value of *key* in a line, and before a text; None if the line has to be written the long way."""
         if not isinstance(key, str) or key in _NOT_PLAIN or is_secret(key) or self._redactor.text(key) != key:
             return None
-        name = f", {json.dumps(key, ensure_ascii=False)}: "
+        before = f", {json.dumps(key, ensure_ascii=False)}: "
+        name = before, before + '"'
         if len(self._names) < _MAX_NAMES:
             self._names[key] = name
         return name

@@ -5,7 +5,6 @@ Nothing but :class:`~cxml.document.diagnostics.DocumentError` leaves this module
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 from urllib.parse import urldefrag, urljoin
 
@@ -18,6 +17,7 @@ from cxml.document.nodes import Document, Hangup, Pause, Place, Redirect, Refer,
 from cxml.document.schema import ROOT, Element, Text
 from cxml.document.source import LEADING_SPACE_PLACE, parse_xml
 from cxml.document.validate import Report, Values
+from sipua.remembered import remembered
 
 MAX_KEPT: Final = 128
 """Documents that are kept, the least used dropped first: most applications answer with a handful, again and again."""
@@ -74,7 +74,7 @@ def _parse(body: bytes) -> Document:
     return parsed.document
 
 
-_known = lru_cache(maxsize=MAX_KEPT)(_parse)  # keeps no errors
+_known = remembered(MAX_KEPT)(_parse)  # keeps no errors
 
 
 def lint(body: bytes, name: str = "") -> list[Diagnostic]:

@@ -1,8 +1,9 @@
 """Pure. References in documents and URLs in logs (RFC 3986 §5)."""
 
-from functools import lru_cache
 from typing import Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
+
+from sipua.remembered import remembered
 
 LOGGED_CHARS: Final = 300
 """A URL in a log is cut here: a log line stays a line."""
@@ -22,7 +23,7 @@ def _resolve(base: str, reference: str) -> str:
     return absolute
 
 
-_kept = lru_cache(maxsize=_KEPT)(_resolve)
+_kept = remembered(_KEPT)(_resolve)
 
 
 def without_credentials(url: str) -> str:

@@ -8,6 +8,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from cxml.services.body import decoded, too_large
 from cxml.services.fault import PROTOCOL, FaultError, bad_http
 from cxml.services.http import HttpResponse
+from cxml.services.plain_answer import plain_answer
 
 MAX_HEAD_BYTES: Final = 16_384
 """Header fields of one answer, interim answers (1xx) and trailers included: web servers send less than 1 kB."""
@@ -49,12 +50,24 @@ class AnswerReader:
 
     def feed(self, data: bytes) -> bool:
         """Read *data*; True once the answer is there. Raises :class:`FaultError` for what is not HTTP, or goes on too long."""
+        if not self._wire_bytes and self._is_plain(data):
+            return True
         self._wire_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as exc:
             return self._is_there(exc)
         return self._is_there(None)
+
+    def _is_plain(self, data: bytes) -> bool:
+        """Take *data* as the whole answer if it needs no parser."""
+        plain = plain_answer(data)
+        if plain is None or len(plain[1]) > self._limit:
+            return False
+        self._headers, self._body = plain
+        self._status = 200
+        self.has_head = self.is_reusable = self._is_complete = True
+        return True
 
     def _is_there(self, error: Exception | None) -> bool:
         if not self._is_flood and (self._is_complete or self._is_settled):

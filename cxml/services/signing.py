@@ -3,7 +3,8 @@
 import base64
 import hmac
 from collections.abc import Mapping
-from functools import lru_cache
+
+from sipua.remembered import remembered
 
 TWILIO_HEADER = "X-Twilio-Signature"
 SIGNALWIRE_HEADER = "X-SignalWire-Signature"
@@ -37,7 +38,7 @@ def _sign(key: str, text: bytes) -> str:
     return base64.b64encode(mac.digest()).decode("ascii")
 
 
-@lru_cache(maxsize=8)
+@remembered(8)
 def _keyed(key: str) -> hmac.HMAC:
     """Return what is the same for everything that *key* signs."""
     return hmac.new(key.encode(), digestmod="sha1")

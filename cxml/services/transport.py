@@ -19,6 +19,9 @@ KEEPALIVE_S: Final = 4.0
 MAX_CONNECTIONS: Final = 1000
 """Descriptors are shared with SIP over TCP."""
 
+INBOX_BYTES: Final = 65_536
+"""What is received at once: the largest document there may be."""
+
 CLOSING_S: Final = 1.0
 """The longest wait for the sockets at the end."""
 
@@ -46,6 +49,7 @@ class PooledTransport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._dialler: Dialler | None = None
         self._deadlines: Deadlines | None = None
+        self._inbox = memoryview(bytearray(INBOX_BYTES))
         self._open: set[HttpConnection] = set()
         self._idle: dict[Origin, deque[HttpConnection]] = {}
         self._busy = 0
@@ -227,7 +231,7 @@ class PooledTransport:
         if scheme == "https":
             tls = {"ssl": self._ssl_context, "server_hostname": host.removesuffix("."), "ssl_shutdown_timeout": SHUTDOWN_S}
         sock = await self._dialler.connect(host, port)
-        _, connection = await loop.create_connection(lambda: HttpConnection(loop, deadlines, self._lost), sock=sock, **tls)
+        _, connection = await loop.create_connection(lambda: HttpConnection(loop, self._inbox, deadlines, self._lost), sock=sock, **tls)
         if connection.is_open:
             self._open.add(connection)
         return connection
@@ -264,10 +268,18 @@ def _no_connection() -> FaultError:
 def _head(request: HttpRequest) -> bytes:
     """Return the request line and the header fields. The URL goes on the wire byte for byte, because its signature covers it."""
     target = request.target
-    length = f"Content-Length: {len(request.body)}\r\n" if request.body else ""
-    fields = "".join([f"{name}: {value}\r\n" for name, value in request.headers])
-    head = f"{request.method} {target.path} HTTP/1.1\r\nHost: {target.host}\r\n{fields}{length}\r\n"
+    parts = [request.method, " ", target.path, " HTTP/1.1\r\nHost: ", target.host, "\r\n"]
+    for name, value in request.headers:  # pieces, joined once, as in sipua.message.model
+        parts.append(name)
+        parts.append(": ")
+        parts.append(value)
+        parts.append("\r\n")
+    if request.body:
+        parts.append("Content-Length: ")
+        parts.append(str(len(request.body)))
+        parts.append("\r\n")
+    parts.append("\r\n")
     try:
-        return head.encode("latin-1")
+        return "".join(parts).encode("latin-1")
     except UnicodeEncodeError as exc:
         raise FaultError(PROTOCOL, "a header can't be sent as HTTP") from exc

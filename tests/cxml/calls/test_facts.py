@@ -125,7 +125,9 @@ def test_any_octets_in_names_and_headers_give_parameters_that_can_be_sent(octets
 
 
 def test_sids_look_as_configured_and_never_repeat() -> None:
-    assert str(uuid.UUID(new_sid(SidStyle.UUID)))
+    for sid in (new_sid(SidStyle.UUID) for _ in range(40)):
+        read = uuid.UUID(sid)
+        assert (str(read), read.version, read.variant) == (sid, 4, uuid.RFC_4122)
     assert re.fullmatch(r"CA[0-9a-f]{32}", new_sid(SidStyle.TWILIO))
     assert len({new_sid(style) for style in SidStyle for _ in range(100)}) == 200
 

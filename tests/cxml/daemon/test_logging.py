@@ -256,9 +256,9 @@ def test_hiding_takes_time_in_proportion_to_the_text(piece: str) -> None:
         text = piece * (length // len(piece))
         runs = []
         for _ in range(3):
-            began = time.perf_counter()
+            began = time.thread_time()
             Redactor().hide(text)
-            runs.append(time.perf_counter() - began)
+            runs.append(time.thread_time() - began)
         return min(runs)
 
     assert seconds(200_000) < 40 * seconds(20_000) + 0.05  # ten times, with room for a busy machine; a square would be a hundred
