@@ -129,6 +129,8 @@ class Registry:
         self._empty.set()
         self._hurry = asyncio.Event()
         self.is_draining = False
+        self.begun = 0
+        """How many calls have begun ever."""
         self.max_call_s = 0.0
         """How long a call may go on; 0: for ever."""
         self._alarm: Alarm | None = None  # for the oldest call: they are kept in the order in which they began
@@ -177,6 +179,7 @@ class Registry:
 
     def add(self, live: LiveCall) -> None:
         """A call begins."""
+        self.begun += 1
         self._calls[live.call.sid] = live
         for count in self._counts(live.peer):
             count.change(live=1)

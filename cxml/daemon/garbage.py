@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from cxml.daemon.runtime import IS_PYPY, collector_watched
+from cxml.daemon.runtime import IS_PYPY, collector_watched, settle
 from sipua.driver import TaskSet
 
 log = logging.getLogger(__name__)
@@ -94,20 +94,25 @@ def _collect(everything: bool) -> int:  # the shape of a callback
 
 
 @asynccontextmanager
-async def own_rhythm(calls: Callable[[], int], told: Callable[[float, int], None]) -> AsyncIterator[None]:
+async def own_rhythm(calls: Callable[[], int], begun: Callable[[], int], told: Callable[[float, int], None]) -> AsyncIterator[None]:
     """While the block runs a :class:`GarbageWatch` says when CPython collects, and how much of it is looked at.
 
-    PyPy keeps its own rhythm: it goes through old objects in small steps, between those for new ones.
+    PyPy keeps its own rhythm: it goes through old objects in small steps, between those for new ones. *begun*, how many calls have begun
+    ever, says when its compiler has seen enough of them.
     """
+    tasks = TaskSet()
     if IS_PYPY:
-        with collector_watched(told):
-            yield
+        tasks.spawn(settle(begun), name="warm-up of the compiler")
+        try:
+            with collector_watched(told):
+                yield
+        finally:
+            await tasks.aclose()
         return
     was_enabled = gc.isenabled()
     gc.collect()
     gc.freeze()
     gc.disable()
-    tasks = TaskSet()
     tasks.spawn(GarbageWatch(calls, told).run(), name="garbage watch")
     try:
         yield

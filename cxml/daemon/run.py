@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict
 from functools import partial
 
@@ -46,7 +46,7 @@ async def serve(config: Config, *, ready: Callable[[Facts], None] | None = None,
     *ready* is told the endpoints once calls are taken. Raises :class:`StartError` when a listener can't be opened.
     """
     stop = stop or asyncio.Event()
-    async with running(config) as (daemon, facts), own_rhythm(lambda: len(daemon.registry), daemon.metrics.collected):
+    async with running(config) as (daemon, facts), rhythm(daemon):
         with _signals(stop, daemon):
             log.info("daemon_ready", **facts)
             if ready is not None:
@@ -54,6 +54,12 @@ async def serve(config: Config, *, ready: Callable[[Facts], None] | None = None,
             await stop.wait()
             await drain(daemon, config)
     log.info("daemon_stopped")
+
+
+def rhythm(daemon: Daemon) -> AbstractAsyncContextManager[None]:
+    """Return what watches the memory of *daemon* while it runs."""
+    calls = daemon.registry
+    return own_rhythm(lambda: len(calls), lambda: calls.begun, daemon.metrics.collected)
 
 
 async def drain(daemon: Daemon, config: Config) -> None:

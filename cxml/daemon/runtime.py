@@ -2,7 +2,8 @@
 
 PyPy needs a fraction of the processor time once it has compiled what a call runs through, but not as it comes. The code of a call is wide
 and flat: thousands of functions, each run a few times for a call. PyPy forgets how often a function ran before it has seen enough, throws
-compiled code away that a thousand other pieces were used since, and looks for garbage each few calls (docs/adr/0024).
+compiled code away that a thousand other pieces were used since, and looks for garbage each few calls. And what it compiles stays: it has to
+come to an end with that when nearly everything is compiled, or memory never stops to grow (docs/adr/0024).
 """
 
 import asyncio
@@ -13,13 +14,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import structlog
+
 from cxml.daemon.plain_loop import PlainLoop
 from sipua.transport.tls_errors import separate
+
+log = structlog.get_logger(__name__)
 
 IS_PYPY: Final = sys.implementation.name == "pypy"
 
 COMPILER: Final = "decay=0,loop_longevity=100000"
 """Counts of how often code ran do not fade; compiled code is kept. See ``pypy3 --jit help``."""
+
+WARM_UP_CALLS: Final = 50_000
+"""By then the counts have found everything that one call in some two hundred runs through. Calls, not hours: they say how much was seen."""
+
+SETTLED: Final = "decay=20"
+"""From then on counts fade, by a fiftieth with each collection of new objects (one in some fifty calls): what most calls run through is
+still compiled when it is new, and memory does not grow with each rare thing that has happened often enough in the end.
+"""
+
+LOOK_S: Final = 10.0
+"""How often the calls are counted until then."""
 
 COLLECTOR: Final = {"PYPY_GC_NURSERY": "32M", "PYPY_GC_INCREMENT_STEP": "2M"}
 """Room for new objects: few of them still live when it is full, and only those cost something. How much of the old ones is looked at in one
@@ -42,6 +58,19 @@ def prepare() -> None:
 
     pypyjit.set_param(COMPILER)
     separate()  # for the requests to web applications, too
+
+
+async def settle(calls: Callable[[], int]) -> None:
+    """Let PyPy's compiler warm up until *calls*, how many calls have begun, says that it has seen enough; then let it settle."""
+    import pypyjit  # noqa: PLC0415  # there on PyPy alone
+
+    while True:
+        begun = calls()
+        if begun >= WARM_UP_CALLS:
+            break
+        await asyncio.sleep(LOOK_S)
+    pypyjit.set_param(SETTLED)
+    log.info("compiler_settled", calls=begun)
 
 
 @contextmanager

@@ -17,9 +17,8 @@ from prometheus_client.registry import Collector
 from cxml.access.gate import Gate
 from cxml.calls.context import set_process
 from cxml.daemon.build import Daemon, Place
-from cxml.daemon.garbage import own_rhythm
 from cxml.daemon.logging import configure_logging
-from cxml.daemon.run import drain, readiness, reload, running
+from cxml.daemon.run import drain, readiness, reload, rhythm, running
 from cxml.daemon.runtime import new_event_loop, prepare
 from cxml.daemon.shared_socket import socket_at
 from cxml.daemon.workers.board import Board
@@ -117,7 +116,7 @@ async def work(start: Start, control: socket.socket) -> None:
         daemon, _ = await stack.enter_async_context(running(start.config, network, place))
         lending = Lending(sharing, relay, daemon.agent.transports.adopt)
         lending.stand_before(daemon.agent.transports)
-        await stack.enter_async_context(own_rhythm(lambda: len(daemon.registry), daemon.metrics.collected))
+        await stack.enter_async_context(rhythm(daemon))
         join_gates(daemon.gate, relay)
         daemon.metrics.registry.register(_Handovers(relay))
         worker = Worker(daemon, lending, link)

@@ -45,6 +45,7 @@ async def test_the_number_of_calls_is_limited() -> None:
     assert registry.may_begin() == "max_calls"
     await asyncio.gather(*(run.task for run in runs))
     assert registry.may_begin() == ""
+    assert (len(registry), registry.begun) == (0, 2)
 
 
 async def test_calls_that_come_in_one_read_count_before_their_handlers_run() -> None:

@@ -2,14 +2,16 @@
 
 import asyncio
 import gc
+import importlib
 import os
 import sys
 import types
 
 import pytest
 
-from cxml.daemon import runtime
-from cxml.daemon.runtime import COLLECTOR, COMPILER, IS_PYPY, collector_watched, new_event_loop, prepare
+from cxml.daemon import garbage, runtime
+from cxml.daemon.garbage import own_rhythm
+from cxml.daemon.runtime import COLLECTOR, COMPILER, IS_PYPY, LOOK_S, SETTLED, WARM_UP_CALLS, collector_watched, new_event_loop, prepare
 
 
 class AnewError(Exception):
@@ -85,6 +87,42 @@ def test_pauses_of_pypy_s_collector_are_told(monkeypatch: pytest.MonkeyPatch) ->
     assert told == [(0.002, 0), (0.001, 0), (0.001, 0)]
     assert not (hooks.on_gc_minor)
     assert not (hooks.on_gc_collect_step)
+
+
+@pytest.mark.looptime
+async def test_the_compiler_settles_once_enough_calls_have_begun(compiler: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "IS_PYPY", True)
+    monkeypatch.setattr(gc, "hooks", types.SimpleNamespace(reset=lambda: None), raising=False)
+    begun = 0
+    async with own_rhythm(lambda: 0, lambda: begun, lambda *_: None):
+        await asyncio.sleep(3600)
+        begun = WARM_UP_CALLS - 1
+        await asyncio.sleep(2 * LOOK_S)
+        assert compiler == [], "an hour says nothing"
+        begun += 1
+        await asyncio.sleep(2 * LOOK_S)
+        assert compiler == [SETTLED]
+        begun += WARM_UP_CALLS
+        await asyncio.sleep(3600)
+    assert compiler == [SETTLED]
+
+
+@pytest.mark.looptime
+async def test_a_daemon_may_end_before_its_compiler_settles(compiler: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "IS_PYPY", True)
+    monkeypatch.setattr(gc, "hooks", types.SimpleNamespace(reset=lambda: None), raising=False)
+    tasks = len(asyncio.all_tasks())
+    async with own_rhythm(lambda: 0, lambda: 0, lambda *_: None):
+        await asyncio.sleep(LOOK_S)
+    assert len(asyncio.all_tasks()) == tasks
+    assert compiler == []
+
+
+@pytest.mark.skipif(not IS_PYPY, reason="needs PyPy")
+def test_the_compiler_of_this_pypy_knows_our_settings() -> None:
+    pypyjit = importlib.import_module("pypyjit")
+    pypyjit.set_param(SETTLED)
+    pypyjit.set_param(COMPILER)
 
 
 @pytest.mark.skipif(not IS_PYPY, reason="needs PyPy")
