@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from cxml.daemon.runtime import IS_PYPY, collector_watched, settle
+from cxml.daemon.runtime import IS_PYPY, collector_watched, settling
 from sipua.driver import TaskSet
 
 log = logging.getLogger(__name__)
@@ -94,25 +94,23 @@ def _collect(everything: bool) -> int:  # the shape of a callback
 
 
 @asynccontextmanager
-async def own_rhythm(calls: Callable[[], int], begun: Callable[[], int], told: Callable[[float, int], None]) -> AsyncIterator[None]:
+async def own_rhythm(*, calls: Callable[[], int], begun: Callable[[], int], told: Callable[[float, int], None]) -> AsyncIterator[None]:
     """While the block runs a :class:`GarbageWatch` says when CPython collects, and how much of it is looked at.
 
-    PyPy keeps its own rhythm: it goes through old objects in small steps, between those for new ones. *begun*, how many calls have begun
-    ever, says when its compiler has seen enough of them.
+    *calls* says how many calls there are, *begun* how many there have been with them, *told* hears of each pause.
+
+    PyPy keeps its own rhythm: it goes through old objects in small steps, between those for new ones. There *begun* says when its compiler
+    has seen enough.
     """
-    tasks = TaskSet()
     if IS_PYPY:
-        tasks.spawn(settle(begun), name="warm-up of the compiler")
-        try:
-            with collector_watched(told):
-                yield
-        finally:
-            await tasks.aclose()
+        with collector_watched(told), settling(begun):
+            yield
         return
     was_enabled = gc.isenabled()
     gc.collect()
     gc.freeze()
     gc.disable()
+    tasks = TaskSet()
     tasks.spawn(GarbageWatch(calls, told).run(), name="garbage watch")
     try:
         yield

@@ -57,9 +57,9 @@ async def serve(config: Config, *, ready: Callable[[Facts], None] | None = None,
 
 
 def rhythm(daemon: Daemon) -> AbstractAsyncContextManager[None]:
-    """Return what watches the memory of *daemon* while it runs."""
+    """Return what sets the pace of Python's collector, or of PyPy's compiler, while *daemon* runs."""
     calls = daemon.registry
-    return own_rhythm(lambda: len(calls), lambda: calls.begun, daemon.metrics.collected)
+    return own_rhythm(calls=lambda: len(calls), begun=lambda: calls.begun, told=daemon.metrics.collected)
 
 
 async def drain(daemon: Daemon, config: Config) -> None:

@@ -3,7 +3,7 @@
 PyPy needs a fraction of the processor time once it has compiled what a call runs through, but not as it comes. The code of a call is wide
 and flat: thousands of functions, each run a few times for a call. PyPy forgets how often a function ran before it has seen enough, throws
 compiled code away that a thousand other pieces were used since, and looks for garbage each few calls. And what it compiles stays: it has to
-come to an end with that when nearly everything is compiled, or memory never stops to grow (docs/adr/0024).
+come to an end with that when nearly everything is compiled, or memory never stops growing (docs/adr/0024).
 """
 
 import asyncio
@@ -27,14 +27,17 @@ COMPILER: Final = "decay=0,loop_longevity=100000"
 """Counts of how often code ran do not fade; compiled code is kept. See ``pypy3 --jit help``."""
 
 WARM_UP_CALLS: Final = 50_000
-"""By then the counts have found everything that one call in some two hundred runs through. Calls, not hours: they say how much was seen."""
-
-SETTLED: Final = "decay=20"
-"""From then on counts fade, by a fiftieth with each collection of new objects (one in some fifty calls): what most calls run through is
-still compiled when it is new, and memory does not grow with each rare thing that has happened often enough in the end.
+"""By then a guard that failed in one call of 250 has got code of its own, and a function that one call of 31 enters is compiled; what lies
+behind a rare way takes as long again. Calls, not hours: they say how much was seen.
 """
 
-LOOK_S: Final = 10.0
+SETTLED: Final = "decay=200"
+"""From then on counts fade, by a fifth with each 32nd collection of new objects, that is every two thousand calls or so. What is new in one
+call of fifty is still compiled (a function: one of six), and memory does not grow with each rare thing that has happened often enough in
+the end.
+"""
+
+COUNT_S: Final = 10.0
 """How often the calls are counted until then."""
 
 COLLECTOR: Final = {"PYPY_GC_NURSERY": "32M", "PYPY_GC_INCREMENT_STEP": "2M"}
@@ -60,17 +63,34 @@ def prepare() -> None:
     separate()  # for the requests to web applications, too
 
 
-async def settle(calls: Callable[[], int]) -> None:
-    """Let PyPy's compiler warm up until *calls*, how many calls have begun, says that it has seen enough; then let it settle."""
-    import pypyjit  # noqa: PLC0415  # there on PyPy alone
+def settle() -> None:
+    """Let PyPy's compiler take up only what is common; nothing on CPython. A process that takes no calls has nothing to warm up for."""
+    if IS_PYPY:
+        import pypyjit  # noqa: PLC0415  # there on PyPy alone
 
-    while True:
+        pypyjit.set_param(SETTLED)
+
+
+@contextmanager
+def settling(calls: Callable[[], int]) -> Iterator[None]:
+    """While the block runs, in a loop, look whether *calls*, how many have begun, says that the compiler has seen enough; then settle."""
+    loop = asyncio.get_running_loop()
+    handle: asyncio.Handle
+
+    def look() -> None:
+        nonlocal handle
         begun = calls()
-        if begun >= WARM_UP_CALLS:
-            break
-        await asyncio.sleep(LOOK_S)
-    pypyjit.set_param(SETTLED)
-    log.info("compiler_settled", calls=begun)
+        if begun < WARM_UP_CALLS:
+            handle = loop.call_later(COUNT_S, look)
+        else:
+            settle()
+            log.info("compiler_settled", calls=begun)
+
+    handle = loop.call_soon(look)
+    try:
+        yield
+    finally:
+        handle.cancel()
 
 
 @contextmanager

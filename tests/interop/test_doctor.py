@@ -142,7 +142,7 @@ def bindings(asterisk: Asterisk, user: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("ami", "sipp")
-async def test_the_check_needs_no_binding_and_leaves_that_of_the_daemon_alone(asterisk: Asterisk, tmp_path: Path) -> None:
+async def test_the_check_leaves_the_binding_of_the_daemon_alone_unless_it_is_asked_to_bind(asterisk: Asterisk, tmp_path: Path) -> None:
     user, secret = "cxmld-tcp", RIGHT["password"]
     config = configured(tmp_path, asterisk, {**RIGHT, "username": user}, uri=f"sip:127.0.0.1:{asterisk.ports.sip};transport=tcp")
     fill = {"USER": user, "PASSWORD": secret}
@@ -155,7 +155,7 @@ async def test_the_check_needs_no_binding_and_leaves_that_of_the_daemon_alone(as
     assert bindings(asterisk, user) == theirs
     status, out, _ = await ended(await started(config, "--register"))
     assert (status, "200 bound for a moment" in out) == (0, True)
-    assert bindings(asterisk, user) == [], "one contact a user: ours took the place of theirs, and is gone"
+    assert bindings(asterisk, user) == [], "asked to bind it displaces theirs, for this user may have one contact; ours is gone, too"
 
 
 @pytest.mark.parametrize(("word", "extension"), [("registration:", "noanswer"), ("registration:", "party"), ("audio:", "party")])

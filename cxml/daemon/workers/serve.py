@@ -11,6 +11,7 @@ from cxml.daemon.certificates import make_tls
 from cxml.daemon.config import Config
 from cxml.daemon.http_side import open_http
 from cxml.daemon.run import CLOSE_LIMIT_S, SLACK_S, Facts, StartError, end_grace_s
+from cxml.daemon.runtime import settle
 from cxml.daemon.workers.board import Board
 from cxml.daemon.workers.sockets import Sockets, open_sockets
 from cxml.daemon.workers.supervisor import Supervisor
@@ -26,6 +27,7 @@ async def serve_workers(config: Config, *, ready: Callable[[Facts], None] | None
     :class:`cxml.daemon.workers.supervisor.WorkersError` when a worker doesn't start.
     """
     stop = stop or asyncio.Event()
+    settle()  # its workers take the calls
     async with AsyncExitStack() as stack:
         sockets = _open(config, stack.enter_context(ExitStack()))
         board = Board.make(config.workers.count, [peer.name for peer in config.peers])

@@ -113,7 +113,7 @@ async def test_a_look_that_fails_is_logged_and_not_the_last(caplog: pytest.LogCa
 @pytest.mark.looptime
 async def test_python_s_own_rhythm_is_off_while_the_daemon_runs() -> None:
     told: list[int] = []
-    async with own_rhythm(lambda: 0, lambda: 0, lambda _pause_s, found: told.append(found)):
+    async with own_rhythm(calls=lambda: 0, begun=lambda: 0, told=lambda _pause_s, found: told.append(found)):
         assert not gc.isenabled()
         assert gc.get_freeze_count() > 1000
         kept: list[list[object]] = [[] for _ in range(GROWTH)]

@@ -6,12 +6,26 @@ import importlib
 import os
 import sys
 import types
+from typing import cast
 
 import pytest
 
+from cxml.calls.registry import CallLimits, Registry
 from cxml.daemon import garbage, runtime
-from cxml.daemon.garbage import own_rhythm
-from cxml.daemon.runtime import COLLECTOR, COMPILER, IS_PYPY, LOOK_S, SETTLED, WARM_UP_CALLS, collector_watched, new_event_loop, prepare
+from cxml.daemon.build import Daemon
+from cxml.daemon.run import rhythm
+from cxml.daemon.runtime import (
+    COLLECTOR,
+    COMPILER,
+    COUNT_S,
+    IS_PYPY,
+    SETTLED,
+    WARM_UP_CALLS,
+    collector_watched,
+    new_event_loop,
+    prepare,
+    settle,
+)
 
 
 class AnewError(Exception):
@@ -89,40 +103,52 @@ def test_pauses_of_pypy_s_collector_are_told(monkeypatch: pytest.MonkeyPatch) ->
     assert not (hooks.on_gc_collect_step)
 
 
-@pytest.mark.looptime
-async def test_the_compiler_settles_once_enough_calls_have_begun(compiler: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def daemon(monkeypatch: pytest.MonkeyPatch) -> Daemon:
+    """What of a daemon on PyPy matters here: its calls and where pauses are counted."""
     monkeypatch.setattr(garbage, "IS_PYPY", True)
     monkeypatch.setattr(gc, "hooks", types.SimpleNamespace(reset=lambda: None), raising=False)
-    begun = 0
-    async with own_rhythm(lambda: 0, lambda: begun, lambda *_: None):
+    registry = Registry(CallLimits(), lambda: 0.0)
+    return cast(Daemon, types.SimpleNamespace(registry=registry, metrics=types.SimpleNamespace(collected=lambda *_: None)))
+
+
+@pytest.mark.looptime
+async def test_the_compiler_settles_once_enough_calls_have_begun(compiler: list[str], daemon: Daemon) -> None:
+    async with rhythm(daemon):
         await asyncio.sleep(3600)
-        begun = WARM_UP_CALLS - 1
-        await asyncio.sleep(2 * LOOK_S)
+        daemon.registry.begun = WARM_UP_CALLS - 1
+        await asyncio.sleep(2 * COUNT_S)
         assert compiler == [], "an hour says nothing"
-        begun += 1
-        await asyncio.sleep(2 * LOOK_S)
+        daemon.registry.begun += 1
+        await asyncio.sleep(2 * COUNT_S)
         assert compiler == [SETTLED]
-        begun += WARM_UP_CALLS
+        daemon.registry.begun += WARM_UP_CALLS
         await asyncio.sleep(3600)
     assert compiler == [SETTLED]
 
 
 @pytest.mark.looptime
-async def test_a_daemon_may_end_before_its_compiler_settles(compiler: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(garbage, "IS_PYPY", True)
-    monkeypatch.setattr(gc, "hooks", types.SimpleNamespace(reset=lambda: None), raising=False)
-    tasks = len(asyncio.all_tasks())
-    async with own_rhythm(lambda: 0, lambda: 0, lambda *_: None):
-        await asyncio.sleep(LOOK_S)
-    assert len(asyncio.all_tasks()) == tasks
+async def test_a_daemon_that_has_ended_does_not_settle(compiler: list[str], daemon: Daemon) -> None:
+    async with rhythm(daemon):
+        await asyncio.sleep(COUNT_S)
+    daemon.registry.begun = WARM_UP_CALLS
+    await asyncio.sleep(2 * COUNT_S)
     assert compiler == []
+
+
+def test_a_parent_of_workers_settles_at_once(compiler: list[str]) -> None:
+    settle()
+    assert compiler == [SETTLED]
 
 
 @pytest.mark.skipif(not IS_PYPY, reason="needs PyPy")
 def test_the_compiler_of_this_pypy_knows_our_settings() -> None:
     pypyjit = importlib.import_module("pypyjit")
-    pypyjit.set_param(SETTLED)
-    pypyjit.set_param(COMPILER)
+    try:
+        pypyjit.set_param(SETTLED)
+        pypyjit.set_param(COMPILER)
+    finally:
+        pypyjit.set_param("default")
 
 
 @pytest.mark.skipif(not IS_PYPY, reason="needs PyPy")
