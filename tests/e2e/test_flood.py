@@ -33,6 +33,8 @@ MAD_ANSWER_S = 4.0
 """A peer's flood fills the queue of the socket that all share, the more the slower the machine. A request may be lost there three times:
 that costs it 3.5 s (RFC 3261 §17.1.2.2: T1 and twice its double).
 """
+MAD_LATE = 0.1
+"""Share of the requests that may be lost more than once."""
 RINGS_S = 8.0
 """How long the target of a transfer rings: longer than slow answers take, so that the call is up for each request in it."""
 GROWTH = 1.10
@@ -81,6 +83,7 @@ class Caller:
     answer_s: float = ANSWER_S
     """What an answer may take."""
     slowest_s: float = 0.0
+    late: int = 0
     asked: int = 0
     calls: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -113,6 +116,7 @@ class Caller:
         took_s = loop.time() - began
         self.asked += 1
         self.slowest_s = max(self.slowest_s, took_s)
+        self.late += took_s > ANSWER_S
         if response.status != 200 or took_s > self.answer_s:
             self.wrong.append(f"{response.status} after {took_s:.2f} s")
 
@@ -143,6 +147,7 @@ def calls_of_the_peer(app: WebApplication, path: str) -> list[dict[str, str]]:
 async def check(caller: Caller, app: WebApplication) -> list[str]:
     """Check that the peer noticed nothing; return the lines of the metrics about what was kept out."""
     assert caller.wrong == []
+    assert caller.late <= caller.asked * MAD_LATE
     assert [params["CxmldReferOutcome"] for params in calls_of_the_peer(app, "/done")] == ["transferred"] * caller.calls
     assert len(calls_of_the_peer(app, "/voice")) == caller.calls
     lines = caller.process.lines

@@ -6,14 +6,15 @@ import importlib
 import os
 import sys
 import types
-from typing import cast
+from typing import NoReturn, cast
 
 import pytest
 
 from cxml.calls.registry import CallLimits, Registry
 from cxml.daemon import garbage, runtime
 from cxml.daemon.build import Daemon
-from cxml.daemon.run import rhythm
+from cxml.daemon.config import Config
+from cxml.daemon.run import StartError, rhythm
 from cxml.daemon.runtime import (
     COLLECTOR,
     COMPILER,
@@ -24,8 +25,8 @@ from cxml.daemon.runtime import (
     collector_watched,
     new_event_loop,
     prepare,
-    settle,
 )
+from cxml.daemon.workers import serve
 
 
 class AnewError(Exception):
@@ -136,8 +137,13 @@ async def test_a_daemon_that_has_ended_does_not_settle(compiler: list[str], daem
     assert compiler == []
 
 
-def test_a_parent_of_workers_settles_at_once(compiler: list[str]) -> None:
-    settle()
+async def test_a_parent_of_workers_settles_at_once(compiler: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_sockets(*_: object) -> NoReturn:
+        raise StartError("no sockets")
+
+    monkeypatch.setattr(serve, "_open", no_sockets)
+    with pytest.raises(StartError, match="no sockets"):
+        await serve.serve_workers(cast(Config, None))
     assert compiler == [SETTLED]
 
 
