@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from cxml.access.peers import Proof
+from cxml.calls.context import set_process
 from cxml.daemon.config import Config, Log, LogLevel, certificate_warning, load_config
 from cxml.daemon.config.peer import Peer
 from cxml.daemon.logging import configure_logging
@@ -104,6 +105,7 @@ def serve(
         _fail(f"cxmld: {error}", FAULT)
     settings = _load(config, {"--sip": sip, "--http": http, "--voice-url": voice_url, "--workers": workers})
     configure_logging(settings.log, settings.secrets())
+    set_process()
     if settings.workers.count == 1:  # the daemon's half of the imports is for this command only
         from cxml.daemon.run import serve as run_daemon  # noqa: PLC0415
     else:

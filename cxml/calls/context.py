@@ -35,7 +35,11 @@ def enter_call(call_sid: str, **values: str) -> None:
 
 
 def set_process(**values: str | int) -> None:
-    """Give every line that this process logs from now on *values*; to be called before there is a loop."""
+    """Give every line that this process logs from now on *values*; to be called before there is a loop, with none, too.
+
+    A variable without a value costs PyPy much: it looks for one by an exception, and each frame that one has passed through leaves its
+    compiled code every time its coroutine goes on, to the end of the call (docs/adr/0024).
+    """
     _values.set(_flat(values))
 
 

@@ -8,11 +8,13 @@ import select
 import socket
 import sys
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from sipua.transport.socket_address import host_port, socket_address
 from sipua.transport.unreachable import UnreachableError, is_unreachable
 
 if TYPE_CHECKING:
+    from sipua.transport.datagram_calls import DatagramCalls
     from sipua.transport.network import DatagramReceiver, HostPort
 
 RECEIVE_BUFFER_BYTES = 1 << 20  # room for a burst of some thousand messages while the loop is busy; the kernel may give less
@@ -24,29 +26,6 @@ _CONTROL_BYTES = 512
 _IP_RECVERR, _IPV6_RECVERR = 11, 25  # <linux/in.h>, <linux/in6.h>; Python has no names for them
 _TRIES = 3  # an error that waits on the socket is another datagram's, and told to the next call, whatever that sends
 _WAITING = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOPROTOOPT, errno.EMSGSIZE, errno.EACCES})
-
-
-SocketAddress = tuple[str, int] | tuple[str, int, int, int]
-"""What sockets of the two families say: host and port, of IPv6 also the flow and the number of an interface."""
-
-
-def host_port(address: SocketAddress) -> "HostPort":
-    """Return host and port of *address*, a link-local host with its zone."""
-    if len(address) == 2 or not address[3]:
-        return address[0], address[1]
-    try:
-        zone = socket.if_indextoname(address[3])
-    except OSError:
-        zone = str(address[3])
-    return f"{address[0].partition('%')[0]}%{zone}", address[1]
-
-
-def socket_address(host: str, port: int) -> SocketAddress:
-    """Return an IP literal as sockets take it: a zone (``fe80::1%eth0``) becomes the number of its interface. Raises OSError."""
-    if "%" not in host:
-        return host, port
-    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV  # nobody is asked
-    return cast("SocketAddress", socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=flags)[0][4])
 
 
 def bound_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
@@ -75,18 +54,17 @@ class UdpSocket:
     On Linux it also keeps the queue of ICMP errors (``IP_RECVERR``). Such a socket is always ready with an error, which uvloop takes for
     its end; so the loop watches an epoll of our own, and that is merely readable.
 
-    All datagrams are received into *inbox*, which is as large as one may be; the sockets of a loop share it. Asked for bytes, PyPy makes
-    room for the largest one each time: that was half of all that a call allocated, and brought the next garbage collection as much nearer.
+    *calls* receives and sends; the sockets of a loop share it.
     """
 
-    def __init__(self, sock: socket.socket, receiver: "DatagramReceiver", loop: asyncio.AbstractEventLoop, inbox: memoryview) -> None:
+    def __init__(self, sock: socket.socket, receiver: "DatagramReceiver", loop: asyncio.AbstractEventLoop, calls: "DatagramCalls") -> None:
         self._sock = sock
         self._receiver = receiver
         self._loop = loop
         self.address: HostPort = host_port(sock.getsockname())
         self._epoll = _error_queue(sock)
         self._wakes = 0
-        self._inbox = inbox
+        self._calls = calls
         loop.add_reader(self._watched, self._readable)
 
     @property
@@ -95,22 +73,22 @@ class UdpSocket:
 
     def _readable(self) -> None:
         """Read until the socket is empty or the time is up; errors only when one woke us, which nothing but the absence of data tells."""
-        sock, receiver, inbox = self._sock, self._receiver, self._inbox
+        sock, receiver, calls = self._sock, self._receiver, self._calls
         until = time.monotonic() + _READ_S
         is_odd = True
         while time.monotonic() < until:
             try:
-                size, source = sock.recvfrom_into(inbox)
-            except (BlockingIOError, InterruptedError):
-                break
+                came = calls.receive(sock)
             except OSError as error:
                 if self._epoll is None:
                     receiver.on_datagram_error(error)
                     return
                 is_odd = True
                 break  # the queue has it, with its destination
+            if came is None:
+                break
             is_odd = False
-            receiver.on_datagram(bytes(inbox[:size]), source if len(source) == 2 else host_port(source))
+            receiver.on_datagram(*came)
             if sock.fileno() < 0:
                 return  # the receiver closed us
         self._wakes += 1
@@ -135,7 +113,7 @@ class UdpSocket:
         """Send a datagram. Raises OSError."""
         for left in reversed(range(_TRIES if self._epoll is not None else 1)):
             try:
-                self._sock.sendto(data, socket_address(*destination))
+                self._calls.send(self._sock, data, destination)
             except OSError as error:
                 if not left or error.errno not in _WAITING:
                     raise

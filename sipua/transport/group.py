@@ -6,7 +6,8 @@ import struct
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from sipua.transport.datagrams import bound_socket, host_port
+from sipua.transport.datagrams import bound_socket
+from sipua.transport.socket_address import host_port
 from sipua.transport.steering import WINDOWS, steering_program
 
 _SO_ATTACH_REUSEPORT_CBPF = 51  # <asm-generic/socket.h>; Python has no name for it

@@ -8,12 +8,11 @@ import socket
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from sipua.transport.datagrams import UdpSocket, bound_socket, host_port, socket_address
+from sipua.transport.datagram_calls import INBOX_BYTES, datagram_calls
+from sipua.transport.datagrams import UdpSocket, bound_socket
+from sipua.transport.socket_address import host_port, socket_address
 
 HostPort = tuple[str, int]
-
-INBOX_BYTES = 65536
-"""What is received at once: the largest message there may be."""
 
 
 class DatagramReceiver(Protocol):
@@ -120,11 +119,12 @@ class Network(Protocol):
 class AsyncioNetwork:
     """The operating system's network, for one loop.
 
-    All its sockets and streams receive into one buffer; asked for bytes, asyncio makes room for 256 KiB each time.
+    All its streams receive into one buffer, and its sockets into another; asked for bytes, asyncio makes room for 256 KiB each time.
     """
 
     def __init__(self) -> None:
         self._inbox = memoryview(bytearray(INBOX_BYTES))
+        self._datagrams = datagram_calls()
 
     async def open_udp(self, host: str, port: int, receiver: DatagramReceiver) -> DatagramSocket:
         """Bind a UDP socket."""
@@ -132,7 +132,7 @@ class AsyncioNetwork:
 
     def datagram_socket(self, sock: socket.socket, receiver: DatagramReceiver) -> DatagramSocket:
         """Return *sock*, which is bound, as a socket of the running loop."""
-        return UdpSocket(sock, receiver, asyncio.get_running_loop(), self._inbox)
+        return UdpSocket(sock, receiver, asyncio.get_running_loop(), self._datagrams)
 
     async def listen_tcp(self, host: str, port: int, opened: Opened) -> Listener:
         """Accept TCP connections."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from pathlib import Path
 
 import pytest
@@ -273,6 +274,18 @@ def test_serve_without_an_http_side(monkeypatch: pytest.MonkeyPatch) -> None:
     result = runner.invoke(cli.app, ["serve", "--http", "", "--voice-url", URL])
     assert result.exit_code == 0
     assert seen[0].http.address is None
+
+
+def test_serve_gives_the_log_context_a_value_before_there_is_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyPy looks for a variable without a value by an exception, and all frames above pay for it (docs/adr/0024)."""
+    seen: list[str] = []
+
+    async def run(_config: Config) -> None:
+        seen.extend(variable.name for variable in copy_context())
+
+    monkeypatch.setattr("cxml.daemon.run.serve", run)
+    Context().run(runner.invoke, cli.app, ["serve", "--voice-url", URL])
+    assert "cxmld_call" in seen
 
 
 @pytest.mark.parametrize("error", [CxmlError("port taken\nx"), TransportError("port taken\nx"), OSError("port taken\nx")])

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from sipua.transport.base import Endpoint
-from sipua.transport.datagrams import host_port
 from sipua.transport.group import bound_group, steer
 from sipua.transport.network import HostPort
 from sipua.transport.relay import Kind, Relay, make_pair
 from sipua.transport.route import parse_endpoint
 from sipua.transport.sharing import Sharing
+from sipua.transport.socket_address import host_port
 
 log = structlog.get_logger(__name__)
 

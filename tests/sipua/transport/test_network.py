@@ -10,26 +10,17 @@ import pytest
 from sipua.errors import TransportError
 from sipua.transport import AsyncioNetwork, Endpoint, TransportLayer
 from sipua.transport.advertised import Advertised
+from sipua.transport.datagram_calls import DirectCalls, PlainCalls
 from sipua.transport.own import OwnAddresses
 from sipua.transport.route import parse_endpoint
+from tests.support.loopback_hosts import HOSTS
 from tests.support.loops import LOOPS, daemon_loop
 from tests.support.transport import Recorder, ask, gone_when_closed, options
 
 
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-HOSTS = ["127.0.0.1", pytest.param("::1", marks=pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine"))]
-
-
-@pytest.fixture
-async def layers() -> AsyncIterator[tuple[Recorder, Recorder]]:
+@pytest.fixture(params=[PlainCalls, DirectCalls])
+async def layers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Recorder, Recorder]]:
+    monkeypatch.setattr("sipua.transport.network.datagram_calls", request.param)
     alice, bob = Recorder(TransportLayer()), Recorder(TransportLayer(), answer=200)
     yield alice, bob
     await alice.layer.aclose()
