@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 # One worker holds the running PBX, the other one does the rest.
 PARALLEL := -n 2 --dist loadgroup
 # Without peers; of the tests that start the daemon as a process, those with workers.
-ON_PYPY := tests/sipua tests/cxml tests/e2e/test_workers.py
+ON_PYPY := tests/sipua tests/cxml tests/e2e/test_workers.py tests/interop/test_icmp.py
 
 .PHONY: help setup demo test test-pythons test-pypy pypy bench-pypy peers interop fuzz bench bench-check soak check lint types layers architecture docs fmt clean
 

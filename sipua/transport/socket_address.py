@@ -28,7 +28,12 @@ def host_port(address: SocketAddress) -> "HostPort":
 
 
 def socket_address(host: str, port: int) -> SocketAddress:
-    """Return an IP literal as sockets take it: a zone (``fe80::1%eth0``) becomes the number of its interface. Raises OSError."""
+    """Return an IP literal as sockets take it: a zone (``fe80::1%eth0``) becomes the number of its interface.
+
+    Raises OSError for a zone that is none, and for a port that is none.
+    """
+    if not 0 <= port < 1 << 16:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     if "%" not in host:
         return host, port
     flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV  # nobody is asked
@@ -46,9 +51,7 @@ def read_octets(octets: bytes) -> "HostPort":
 
 
 def octets_of(host: str, port: int, flow: int = 0, scope: int = 0) -> bytes:
-    """Return a ``sockaddr_in`` or ``sockaddr_in6`` of Linux. Raises OSError when *host* is no IP literal or *port* no port."""
-    if not 0 <= port < 1 << 16:
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    """Return a ``sockaddr_in`` or ``sockaddr_in6`` of Linux for what :func:`socket_address` returns. Raises OSError for no IP literal."""
     if ":" not in host:
         return struct.pack("=H", socket.AF_INET) + struct.pack("!H", port) + socket.inet_pton(socket.AF_INET, host) + bytes(8)
     packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
