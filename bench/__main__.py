@@ -37,11 +37,13 @@ UNITS: dict[str, type[Unit]] = {
     "sipp": SippUas,
 }
 FULL = Plan()
+INTERRUPTED = 130
+"""The exit status of a run that Ctrl-C ended, as a shell has it."""
 QUICK = Plan(rates=(100,), seconds=3, repeats=1, dialogs=(1000,))
 
 
 def main() -> int:
-    """Run what was asked for and print the tables; 2 when something that is needed is missing."""
+    """Run what was asked for and print the tables; 2 when something that is needed is missing, 130 when an interrupt ended it early."""
     options = _options()
     if shutil.which("sipp") is None or shutil.which("taskset") is None:
         _say(f"{'skipped: ' if options.check else ''}needs SIPp (Debian: sip-tester) and taskset (util-linux)")
@@ -57,15 +59,15 @@ def main() -> int:
         figures=options.figures,
     )
     try:
-        rows = measure([UNITS[name] for name in options.only], plan, _say)
+        rows, ended_at = measure([UNITS[name] for name in options.only], plan, _say)
     except BenchError as error:
         _say(str(error))
         return 2
-    run = Run(facts.machine(), asdict(plan), rows)
+    run = Run(facts.machine(), asdict(plan), rows, ended_at)
     print(report.tables(run))
     if options.save:
         run.save(RESULTS / f"{options.save}.json")
-    return 0
+    return INTERRUPTED if ended_at else 0
 
 
 def _options() -> argparse.Namespace:

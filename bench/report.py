@@ -13,7 +13,8 @@ def tables(run: Run) -> str:
     """Return everything about a run."""
     rates = [int(rate) for rate in run.plan["rates"]]
     machine = "\n".join(f"- {name}: {value}" for name, value in run.machine.items())
-    parts = [machine, table(run.rows, rates), ratios(run.rows, rates), scaling(run.rows), growth(run.rows, rates), notes(run.rows)]
+    early = f"Ended early, at {run.ended_at}: what was to come after it is missing.\n" if run.ended_at else ""
+    parts = [machine, early, table(run.rows, rates), ratios(run.rows, rates), scaling(run.rows), growth(run.rows, rates), notes(run.rows)]
     return "\n".join(part for part in (part.strip("\n") + "\n" for part in parts) if part.strip())
 
 

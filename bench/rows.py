@@ -52,23 +52,27 @@ def _medians(all_ms: Mapping[int, Sequence[Percentiles]], repeats: int) -> dict[
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A whole run: the machine, what was asked for, and a row for each unit."""
+    """A whole run: the machine, what was asked for, and a row for each unit; *ended_at* is what an interrupt broke off."""
 
     machine: Mapping[str, str]
     plan: Mapping[str, Any]
     rows: Sequence[Row]
+    ended_at: str = ""
 
     def save(self, path: Path) -> None:
         """Write the run as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = {"machine": dict(self.machine), "plan": dict(self.plan), "units": [asdict(row) for row in self.rows]}
+        kept: dict[str, Any] = {"machine": dict(self.machine), "plan": dict(self.plan)}
+        if self.ended_at:
+            kept["ended_at"] = self.ended_at
+        kept["units"] = [asdict(row) for row in self.rows]
         path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> "Run":
         """Read a run that was saved."""
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return cls(kept["machine"], kept["plan"], [Row(**_numbered(unit)) for unit in kept["units"]])
+        return cls(kept["machine"], kept["plan"], [Row(**_numbered(unit)) for unit in kept["units"]], kept.get("ended_at", ""))
 
 
 def _numbered(value: Any) -> Any:

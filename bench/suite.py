@@ -33,23 +33,45 @@ class Plan:
     figures: Sequence[str] = ("cpu", "latency", "sustained", "memory")
 
 
-def measure(units: Sequence[type[Unit]], plan: Plan, say: Say) -> list[Row]:
-    """Measure all units; what one can't do becomes a note of its row."""
+Step = Callable[[Bench, type[Unit], Plan, Row], None]
+
+
+def measure(units: Sequence[type[Unit]], plan: Plan, say: Say) -> tuple[list[Row], str]:
+    """Measure all units and return their rows; what one can't do becomes a note of its row.
+
+    An interrupt (Ctrl-C) ends the run early: the rows have what was measured until then, and the text says what was broken off.
+    """
     rows = [Row(unit.name, unit.job, unit.missing(), workers=unit.workers, share=unit.share) for unit in units]
     pairs = [(unit, row) for unit, row in zip(units, rows, strict=True) if not row.missing]
-    steps = ((_load, {"cpu", "latency"}, plan.repeats), (_sustained, {"sustained"}, plan.repeats), (_memory, {"memory"}, 1))
+    ended_at = ""
+    try:
+        for work, step, unit, row in _work(pairs, plan):
+            ended_at = work
+            say(work)
+            _one(step, unit, plan, row)
+        ended_at = ""
+    except KeyboardInterrupt:
+        say(f"ended early, at {ended_at}")
+    for row in rows:
+        row.take_medians(plan.repeats)
+    return rows, ended_at
+
+
+def _work(pairs: Sequence[tuple[type[Unit], Row]], plan: Plan) -> Iterator[tuple[str, Step, type[Unit], Row]]:
+    """Yield what is to be done, in its order, each with its name: the tries of a figure go round the units."""
+    steps: Sequence[tuple[Step, set[str], int]] = (
+        (_load, {"cpu", "latency"}, plan.repeats),
+        (_sustained, {"sustained"}, plan.repeats),
+        (_memory, {"memory"}, 1),
+    )
     for step, figures, repeats in steps:
         for repeat in range(repeats):
             for unit, row in pairs:
                 if wanted := figures.intersection(plan.figures, unit.figures):
-                    say(f"{row.name}: {' and '.join(sorted(wanted))}, {repeat + 1} of {repeats}")
-                    _one(step, unit, plan, row)
-    for row in rows:
-        row.take_medians(plan.repeats)
-    return rows
+                    yield f"{row.name}: {' and '.join(sorted(wanted))}, {repeat + 1} of {repeats}", step, unit, row
 
 
-def _one(step: Callable[[Bench, type[Unit], Plan, Row], None], unit: type[Unit], plan: Plan, row: Row) -> None:
+def _one(step: Step, unit: type[Unit], plan: Plan, row: Row) -> None:
     with Bench.on_this_machine() as bench:
         try:
             step(bench, unit, plan, row)
