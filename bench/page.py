@@ -63,6 +63,8 @@ def _soak(kept: dict[str, Any]) -> str:
     calls = sum(soak["calls"].values())
     begin = f"{soak['seconds']} s at {soak['rate']} calls a second: {calls:,} calls"
     outcome = f"; it failed: {'; '.join(soak['faults'])}" if soak["faults"] else ", each with the outcome that it had to have; nothing grew"
+    foreign = soak.get("foreign", 0.0)  # older ones did not look
+    others = f" Others took up to {foreign:.0%} of its core." if foreign > report.FOREIGN else ""
     lines = [f"| {_FIGURES[one['figure']]} | {one['first']:,.0f} | {one['last']:,.0f} |\n" for one in soak["trends"]]
     head = "| held | first third, median | last third, median |\n|---|---|---|\n"
-    return f"{begin}{outcome}.\n\n{head}{''.join(lines)}"
+    return f"{begin}{outcome}.{others}\n\n{head}{''.join(lines)}"

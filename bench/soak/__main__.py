@@ -10,6 +10,7 @@ from pathlib import Path
 from bench import facts
 from bench.caller import BenchError
 from bench.measure import Bench
+from bench.report import FOREIGN
 from bench.soak.daemon import Soaked, SoakedOnPyPy
 from bench.soak.judge import LEAST_S
 from bench.soak.run import Result, soak
@@ -56,6 +57,8 @@ def _report(result: Result) -> None:
         print(f"{trend.figure:>12}: {trend.first:.0f} → {trend.last:.0f} (limit {trend.limit:.0f}){'  grows' if trend.grows else ''}")
     for fault in result.faults:
         print(f"fault: {fault}")
+    if result.foreign > FOREIGN:
+        print(f"others took up to {result.foreign:.0%} of the daemon's core: what piles up while it has to wait shows in its memory")
     print(f"{sum(result.calls.values())} calls, {'failed' if result.faults else 'all of them as they had to be, nothing grew'}")
 
 

@@ -72,7 +72,7 @@ count = {self.workers}
 
 
 class SoakedOnPyPy(OnPyPy, Soaked):
-    """The same on PyPy, which compiles what the first calls run through: it takes no full load at once. Both may run side by side."""
+    """The same on PyPy, which compiles what the first calls run through: it takes no full load at once."""
 
     name = "cxmld on PyPy"
     ramp_s = 60.0

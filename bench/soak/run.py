@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import re
+import signal
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 import uvloop
 
 from bench.measure import Bench, running
-from bench.processes import usage
+from bench.processes import core_seconds, usage
 from bench.soak.daemon import Application, Soaked
 from bench.soak.judge import EVERY_S, Sample, Trend, left_over, trends
 from bench.soak.kinds import KINDS, Kind, tell
@@ -26,6 +27,12 @@ LOSS = 0.05
 """Share of the packets that get lost, each way, of calls that lose packets."""
 MAX_OPEN_S = 120
 """When more calls are open than begin in this time they pile up, and it makes no sense to go on."""
+
+STALL_AT_S = 70.0
+STALL_S = 1.0
+"""The daemon is stopped for so long, within the warm-up: a busy machine does that to it some time in an hour. What its calls pile up to
+then is the most that the allocator keeps pages for, and no growth when it happens again.
+"""
 
 GAUGES: Mapping[str, str] = {
     "calls": "cxmld_calls_active",
@@ -51,11 +58,23 @@ class Result:
     trends: list[Trend] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    foreign: float = 0.0
+    """The largest share of the daemon's core that others took between two samples."""
 
 
 def begun_by(passed_s: float, rate: float, ramp_s: float) -> float:
     """Return how many calls have begun after *passed_s* when their rate rises evenly for *ramp_s* up to *rate* a second."""
     return rate * (passed_s - ramp_s / 2) if passed_s >= ramp_s else rate * passed_s**2 / (2 * ramp_s)
+
+
+async def stall(pid: int, at_s: float = STALL_AT_S, for_s: float = STALL_S) -> None:
+    """Stop the processes of the group *pid* after *at_s*, for *for_s*."""
+    await asyncio.sleep(at_s)
+    os.killpg(pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(for_s)
+    finally:
+        os.killpg(pid, signal.SIGCONT)
 
 
 class LogReader:
@@ -87,6 +106,7 @@ class Soak:
         self._log = LogReader()
         self._begun = 0
         self._stop = ""
+        self._foreign = 0.0
 
     async def run(self) -> Result:
         """Soak, and say what was found."""
@@ -99,11 +119,13 @@ class Soak:
         self._start = loop.time()
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(self._watch())
+            stalling = group.create_task(stall(self._unit.pid))
             await self._call(peer, group)
             ended = loop.time() - self._start
             self._say(f"{self._begun} calls begun; the last ones come to their ends")
             await self._all_known()
             watching.cancel()
+            stalling.cancel()
         self.ledger.finish()
         self._say("no call is open; everything has to be given back")
         after = await self._given_back(before)
@@ -142,18 +164,20 @@ class Soak:
         peer.over(call)
 
     async def _watch(self) -> None:
-        self._say("    s   calls     MiB  CPU %  " + "  ".join(f"{name:>12}" for name in (*GAUGES, "descriptors")))
-        used = usage(self._unit.pid).cpu_s
+        self._say("    s   calls     MiB  CPU %  others  " + "  ".join(f"{name:>12}" for name in (*GAUGES, "descriptors")))
+        used, busy = usage(self._unit.pid).cpu_s, core_seconds(self._unit.core)
         while True:
             await asyncio.sleep(EVERY_S)
             figures = await self._figures()
             sample = Sample(asyncio.get_running_loop().time() - self._start, figures)
             self.samples.append(sample)
-            now = figures["cpu_s"]
+            now, busy_now = figures["cpu_s"], core_seconds(self._unit.core)
             cells = "  ".join(f"{figures[name]:12.0f}" for name in (*GAUGES, "descriptors"))
             share = (now - used) / EVERY_S
-            self._say(f"{sample.at_s:5.0f} {self._begun:7} {figures['memory_kib'] / 1024:7.1f} {share:6.0%}  {cells}")
-            used = now
+            foreign = max(0.0, busy_now[0] - busy[0] - (now - used)) / max(EVERY_S, busy_now[1] - busy[1])
+            self._foreign = max(self._foreign, foreign)
+            self._say(f"{sample.at_s:5.0f} {self._begun:7} {figures['memory_kib'] / 1024:7.1f} {share:6.0%} {foreign:7.0%}  {cells}")
+            used, busy = now, busy_now
             if self.ledger.open > max(1000, self._rate * MAX_OPEN_S):
                 self._stop = f"{self.ledger.open} calls are open at {self._rate}/s: they pile up"
 
@@ -182,7 +206,7 @@ class Soak:
         return after
 
     def _result(self, before: Mapping[str, float], after: Mapping[str, float], ended_s: float) -> Result:
-        result = Result(self._seconds, self._rate, dict(self.ledger.begun), samples=self.samples)
+        result = Result(self._seconds, self._rate, dict(self.ledger.begun), samples=self.samples, foreign=self._foreign)
         result.outcomes = {f"{kind}: {outcome}": number for (kind, outcome), number in sorted(self.ledger.outcomes.items())}
         if self._stop:
             result.faults.append(self._stop)

@@ -56,6 +56,9 @@ def test_a_soak_with_faults_says_so(tmp_path: Path) -> None:
     assert "2,000 calls; it failed: one; two." in written(EMPTY, tmp_path)
     (tmp_path / "soak-pypy.json").write_text(json.dumps({"machine": {}, "soak": soak | {"rate": 30, "faults": []}}))
     assert "## The soak on PyPy\n\n600 s at 30 calls a second" in written(EMPTY, tmp_path)
+    assert "Others took" not in written(EMPTY, tmp_path)
+    (tmp_path / "soak.json").write_text(json.dumps({"machine": {}, "soak": soak | {"foreign": 0.34}}))
+    assert "it failed: one; two. Others took up to 34% of its core.\n" in written(EMPTY, tmp_path)
 
 
 def test_without_a_run_the_page_says_how_to_make_one(tmp_path: Path) -> None:

@@ -1,15 +1,19 @@
 """The judging rules of the soak: what grows, what was not given back, and which calls did not come to what they had to."""
 
+import asyncio
+import signal
+import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.soak.judge import ALLOWED, HELD_BY_CALLS, LEAST_S, Sample, left_over, trends
+from bench.soak.judge import ALLOWED, HELD_BY_CALLS, LEAST_S, WARM_UP_S, Sample, left_over, trends
 from bench.soak.kinds import KINDS
 from bench.soak.ledger import MAX_EXAMPLES, Ledger
-from bench.soak.run import begun_by
+from bench.soak.run import STALL_AT_S, STALL_S, begun_by, stall
 
 STEADY = {
     "memory_kib": 60_000.0,
@@ -168,3 +172,27 @@ def test_the_rate_of_calls_rises_evenly_up_to_what_it_is() -> None:
     steps = [begun_by(at_s + 1, 200, 60) - begun_by(at_s, 200, 60) for at_s in range(60)]
     assert steps == sorted(steps)
     assert steps[-1] < 200
+
+
+def test_the_daemon_is_stopped_within_the_warm_up() -> None:
+    assert STALL_AT_S + STALL_S < WARM_UP_S
+
+
+async def test_a_process_that_is_stopped_goes_on_even_when_the_soak_is_broken_off() -> None:
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        stalled = asyncio.create_task(stall(process.pid, 0, 3600))
+        assert await _comes_to(process.pid, "T")
+        stalled.cancel()
+        assert await _comes_to(process.pid, "S")
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+async def _comes_to(pid: int, state: str) -> bool:
+    """Return whether the kernel shows *pid* in *state* within ten seconds."""
+    async with asyncio.timeout(10):
+        while Path(f"/proc/{pid}/stat").read_text(encoding="ascii").split()[2] != state:
+            await asyncio.sleep(0.001)
+    return True
