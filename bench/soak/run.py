@@ -1,6 +1,7 @@
 """One soak: the daemon on a core of its own, callers and web application on another, a line of figures every ten seconds."""
 
 import asyncio
+import contextlib
 import os
 import random
 import re
@@ -68,13 +69,14 @@ def begun_by(passed_s: float, rate: float, ramp_s: float) -> float:
 
 
 async def stall(pid: int, at_s: float = STALL_AT_S, for_s: float = STALL_S) -> None:
-    """Stop the processes of the group *pid* after *at_s*, for *for_s*."""
+    """Stop the processes of the group *pid* after *at_s*, for *for_s*. That they are gone is for others to tell."""
     await asyncio.sleep(at_s)
-    os.killpg(pid, signal.SIGSTOP)
-    try:
-        await asyncio.sleep(for_s)
-    finally:
-        os.killpg(pid, signal.SIGCONT)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(for_s)
+        finally:
+            os.killpg(pid, signal.SIGCONT)
 
 
 class LogReader:
