@@ -31,10 +31,10 @@ WARM_UP_CALLS: Final = 50_000
 behind a rare way takes as long again. Calls, not hours: they say how much was seen.
 """
 
-SETTLED: Final = "decay=200"
-"""From then on counts fade, by a fifth with each 32nd collection of new objects, that is every two thousand calls or so. What is new in one
-call of fifty is still compiled (a function: one of six), and memory does not grow with each rare thing that has happened often enough in
-the end.
+SETTLED: Final = "decay=500"
+"""From then on counts fade, by half with each 32nd collection of new objects, that is every two thousand calls or so. What is new in
+one call of twenty is still compiled (a function: every second), and memory does not grow with each rarer thing that has happened often
+enough in the end.
 """
 
 COUNT_S: Final = 10.0
