@@ -41,7 +41,7 @@ def ratios(rows: Sequence[Row], rates: Sequence[int]) -> str:
         both = [rate for rate in rates if rate in row.cpu_ms and rate in first.cpu_ms]
         if both:
             lines.append(f"- {row.name}: {', '.join(f'{row.cpu_ms[rate] / first.cpu_ms[rate]:.2f} at {rate}/s' for rate in both)}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" if len(lines) > 1 else ""
 
 
 def scaling(rows: Sequence[Row]) -> str:

@@ -75,6 +75,8 @@ def test_a_run_that_was_broken_off_is_kept_and_says_so(
     monkeypatch.setattr(sys, "argv", ["bench/run", *words])
     monkeypatch.setattr(shutil, "which", str)  # nothing of it is called
     assert command_line.main() == 130
-    assert "\nEnded early, at cxmld: cpu, 2 of 3: what was to come after it is missing.\n" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "\nEnded early, at cxmld: cpu, 2 of 3: what was to come after it is missing.\n" in printed
+    assert "others /" not in printed
     run = Run.load(tmp_path / "kept.json")
     assert (run.ended_at, run.rows[0].cpu_all_ms) == ("cxmld: cpu, 2 of 3", {100: [1.5]})
